@@ -1,0 +1,1 @@
+"""Parts that codecs are built from."""

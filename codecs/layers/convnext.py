@@ -1,0 +1,33 @@
+"""ConvNeXt block over time: depth-wise convolution, norm, two linear layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ConvNeXt"]
+
+
+class ConvNeXt(nn.Module):
+    """One residual block, [B, T, D] -> [B, T, D].
+
+    The convolution stays in fp32 even under bf16 autocast: bf16 convolutions are slow, and in some releases wrong,
+    on CPUs. The output scale starts small so that a deep stack starts as the identity.
+
+    Source: Liu et al. 2022, arXiv:2201.03545; in audio, Siuzdak 2023 (Vocos), arXiv:2306.00814.
+    """
+
+    def __init__(self, width: int, hidden: int, kernel_size: int = 7, scale: float = 0.1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.conv(x.float().transpose(1, 2)).transpose(1, 2)
+            y = self.norm(y)
+        y = self.down(nn.functional.gelu(self.up(y), approximate="tanh"))
+        return x + self.scale * y

@@ -1,0 +1,147 @@
+"""The form of a piece: sections scaled to the bars there are, and a chord progression for each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from ..errors import ConfigError
+from .plan import Section
+from .theory import Chord, Key
+
+__all__ = ["build_sections", "infer_key", "progressions_of"]
+
+Part = tuple[str, int, float]  # name, bars, energy
+
+USUAL_ENERGY = {"intro": 0.4, "verse": 0.6, "chorus": 0.85, "bridge": 0.65, "break": 0.4, "ending": 0.4}
+USUAL_BARS = {"intro": 4, "break": 4, "ending": 4}  # the others 8
+SHORT = 8  # bars that hold one thought and no more
+
+# For a mode that the user asks for and the style does not have.
+COMMON_PROGRESSIONS = {
+    "major": (("I", "V", "vi", "IV"), ("I", "vi", "IV", "V"), ("IV", "I", "V", "vi")),
+    "minor": (("i", "bVI", "bIII", "bVII"), ("i", "iv", "bVI", "V"), ("bVI", "bVII", "i", "i")),
+    "dorian": (("i", "IV", "i", "bVII"), ("i", "bIII", "IV", "i"), ("i", "ii", "bIII", "IV")),
+    "mixolydian": (("I", "bVII", "IV", "I"), ("I", "I", "bVII", "IV"), ("I", "v", "bVII", "IV")),
+    "lydian": (("I", "II", "I", "II"), ("I", "vii", "II", "I"), ("I", "II", "iii", "II")),
+    "phrygian": (("i", "bII", "i", "bvii"), ("i", "i", "bII", "bIII"), ("i", "bVI", "bII", "i")),
+}
+CADENCES = {"mixolydian": "bVII", "dorian": "bVII", "phrygian": "bII"}  # the others V
+
+
+def progressions_of(progressions: dict[str, Sequence[Sequence[str]]], mode: str) -> list[tuple[str, ...]]:
+    """Return a style's progressions in a mode as bars of roman numerals, or common ones if it has none."""
+    return [tuple(bars) for bars in progressions.get(mode) or COMMON_PROGRESSIONS[mode]]
+
+
+def infer_key(chords: Sequence[Chord]) -> Key:
+    """Find the major or minor key that holds most notes of the chords; the first and last chord weigh as its tonic."""
+
+    def fit(key: Key) -> float:
+        inside = sum(sum(pc in key.scale for pc in c.pitch_classes) / len(c.pitch_classes) for c in chords)
+        home = "min" if key.mode == "minor" else "maj"
+        at_home = [c.root == key.tonic and c.simple.startswith(home) for c in (chords[0], chords[-1])]
+        return inside + at_home[0] + 0.75 * at_home[1]
+
+    return max((Key(tonic, mode) for mode in ("major", "minor") for tonic in range(12)), key=fit)
+
+
+def build_sections(
+    form: Sequence[Part],
+    progressions: Sequence[tuple[str, ...]],
+    key: Key,
+    num_bars: int,
+    rng: random.Random,
+    *,
+    chords: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> tuple[tuple[Section, ...], dict[str, str]]:
+    """Lay out `num_bars` bars and write their chords.
+
+    Args:
+        form: the style's full form.
+        progressions: what the style plays in this mode; the sections of a name share one.
+        chords: one entry a bar, cycling; it replaces the progressions and the cadence.
+        names: section names to use in this order instead of the form.
+
+    Returns:
+        The sections, and the sentences for `sections` and `chords`.
+    """
+    chosen = _choose_progressions(progressions, num_bars, rng)
+    parts = _named(form, names, num_bars) if names else _lay_out(form, num_bars, len(chosen["verse"]))
+    listed = ", ".join(f"{name} {bars}" for name, bars, _ in parts)
+    who = "user: these names" if names else "rule: the style's form"
+    reasons = {"sections": f"{who}, scaled to {num_bars} bars ({listed})"}
+    if chords:
+        cycle = [tuple(entry.split()) for entry in chords]
+        flat = [cycle[index % len(cycle)] for index in range(num_bars)]
+        reasons["chords"] = f"user: {' | '.join(chords)}, one entry a bar, cycling; no cadence is added"
+    else:
+        flat = _harmonise(parts, chosen, key)
+        used = dict.fromkeys(name for name, _, _ in parts)
+        told = "; ".join(f"{name} {' '.join(f'[{bar}]' for bar in chosen[name])}" for name in used)
+        reasons["chords"] = f"sampled equally from {len(progressions)} progressions: {told}; rule: the end is a cadence"
+    sections, start = [], 0
+    for name, bars, energy in parts:
+        sections.append(Section(name, energy, tuple(flat[start : start + bars])))
+        start += bars
+    return tuple(sections), reasons
+
+
+def _choose_progressions(
+    progressions: Sequence[tuple[str, ...]], num_bars: int, rng: random.Random
+) -> dict[str, tuple[str, ...]]:
+    """Give each section name a progression; verse, chorus and bridge differ as far as there are enough."""
+    dice = [rng.random() for _ in range(3)]
+    # A piece of a few bars should hear its progression whole.
+    fitting = [p for p in progressions if len(p) <= max(num_bars, 2)] or list(progressions)
+    verse = fitting[int(dice[0] * len(fitting))]
+    others = [p for p in dict.fromkeys(progressions) if p != verse] or [verse[len(verse) // 2 :] + verse[: len(verse) // 2]]
+    chorus = others[int(dice[1] * len(others))]
+    rest = [p for p in others if p != chorus] or [verse]
+    bridge = rest[int(dice[2] * len(rest))]
+    return {"intro": verse, "verse": verse, "chorus": chorus, "bridge": bridge, "break": bridge, "ending": verse}
+
+
+def _lay_out(form: Sequence[Part], num_bars: int, phrase: int) -> list[Part]:
+    """Scale a form to a number of bars."""
+    head = [form[0]] if form[0][0] == "intro" else []
+    tail = form[-1] if form[-1][0] == "ending" else ("ending", 4, USUAL_ENERGY["ending"])
+    body = [part for part in form if part[0] not in ("intro", "ending")] or [("verse", 8, USUAL_ENERGY["verse"])]
+    first = body[0]
+    others = [part for part in body if part[0] != first[0]]
+    second = next((part for part in others if part[0] == "chorus"), others[0] if others else None)
+    if num_bars == 1:
+        return [(first[0], 1, first[2])]
+    # Twelve-bar forms are one thought too, and are not to be cut in the middle.
+    if num_bars <= (phrase + 3 if phrase > SHORT else SHORT):
+        bars = phrase if phrase < num_bars and phrase > SHORT else num_bars - 1
+        return [(first[0], bars, first[2]), (tail[0], num_bars - bars, tail[2])]
+    small = [*head, first, *([second] if second else []), tail]
+    if phrase > SHORT and num_bars >= sum(p[1] for p in (*head, first, tail)) or num_bars >= sum(p[1] for p in small):
+        return _repeat(head, body, tail, num_bars)
+    return _share(small if num_bars >= 12 else small[len(head) :], num_bars)
+
+
+def _repeat(head: list[Part], body: list[Part], tail: Part, num_bars: int) -> list[Part]:
+    """Walk through the body with its own lengths as often as fits; every second time a bridge breaks the circle."""
+    # The ending takes the bars that do not make a group of four.
+    spare = (num_bars - sum(part[1] for part in (*head, tail))) % 4
+    ending = tail[1] + spare if spare == 1 or tail[1] < 4 else tail[1] - (4 - spare) % 4 * (spare > 1) - spare * 0
+    left = num_bars - sum(part[1] for part in head) - ending
+    has_contrast = any(part[0] in ("bridge", "break") for part in body)
+    contrast = [] if has_contrast else [("bridge", 8, USUAL_ENERGY["bridge"])]
+    cycle = [*body, *body, *contrast]
+    parts = list(head)
+    for index in range(num_bars):
+        if left <= 0:
+            break
+        name, bars, energy = cycle[index % len(cycle)]
+        if left < 4 and len(parts) > len(head):
+            name, bars, energy = parts.pop()
+            bars += left
+            left += parts_bars(bars, left)
+        bars = min(bars, left)
+        parts.append((name, bars, energy))
+        left -= bars
+    return [*parts, (tail[0], ending, tail[2])]

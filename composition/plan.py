@@ -1,0 +1,226 @@
+"""The musical plan: what a piece is, before a note is written. Plain JSON that people read and edit."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import ConfigError
+from .score import ROLES
+from .theory import Chord, Key
+
+__all__ = ["METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
+
+METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
+SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
+VERSION = 1
+MAX_CHORDS_PER_BAR = 4
+
+
+class Bar(NamedTuple):
+    """One bar of the piece, as the arranger walks through it."""
+
+    section: Section
+    index: int  # of the bar in its section
+    chords: tuple[Chord, ...]  # they split the bar equally
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stretch of bars with one energy; `chords` holds 1 to 4 chord symbols a bar, which split the bar equally."""
+
+    name: str
+    energy: float  # 0 still .. 1 full
+    chords: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        _need(self.name in SECTION_NAMES, f"sections: name '{self.name}' must be one of {', '.join(SECTION_NAMES)}.")
+        where = f"sections: {self.name}"
+        _need(_is_number(self.energy) and 0 <= self.energy <= 1, f"{where}: energy {self.energy!r} must be 0 to 1.")
+        _need(len(self.chords) > 0, f"{where}: chords is empty. Give at least one bar, or leave the section out.")
+        for number, bar in enumerate(self.chords, start=1):
+            _need(
+                1 <= len(bar) <= MAX_CHORDS_PER_BAR,
+                f"{where}: bar {number} has {len(bar)} chords. A bar holds 1 to {MAX_CHORDS_PER_BAR}.",
+            )
+            for symbol in bar:
+                try:
+                    Chord.parse(symbol)
+                except ConfigError as error:
+                    raise ConfigError(f"plan: {where}: chords, bar {number}: {error}") from None
+
+    @property
+    def num_bars(self) -> int:
+        return len(self.chords)
+
+
+@dataclass(frozen=True)
+class MusicalPlan:
+    """Everything that was decided about a piece, and by whom (`decisions`: field -> sentence).
+
+    The music fills `num_bars` bars. If `duration` leaves half a second or more after them, the last chord is struck
+    once more on the next downbeat and rings to the end.
+
+    Raises:
+        ConfigError: a value is out of range; the message starts with the name of the field.
+    """
+
+    style: str
+    tempo: float  # quarter notes per minute
+    meter: str
+    key: str
+    sections: tuple[Section, ...]
+    instruments: dict[str, int]  # role -> General MIDI program; for drums the kit number
+    duration: float  # seconds
+    groove: str = ""
+    swing: float = 0.0  # how far the off-beat eighth moves towards the triplet: 0 straight, 1 the full triplet
+    mood: str = ""
+    seed: int = 0
+    decisions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_values()
+        self._check_instruments()
+        _need(len(self.sections) > 0, "sections: the plan has none. Give at least one section of one bar.")
+        started = (self.num_bars - 1) * self.seconds_per_bar
+        _need(
+            self.duration > started,
+            f"duration: {self.duration:g} s ends before bar {self.num_bars} begins at {started:.2f} s. "
+            "Lengthen the duration or take bars away.",
+        )
+
+    def _check_values(self) -> None:
+        for name in ("style", "groove", "mood", "meter", "key"):
+            value = getattr(self, name)
+            _need(isinstance(value, str), f"{name}: {value!r} must be a text.")
+        _need(bool(self.style), "style: it is empty. Name a style.")
+        _need(_is_number(self.tempo) and 30 <= self.tempo <= 300, f"tempo: {self.tempo!r} must be 30 to 300 BPM.")
+        _need(self.meter in METERS, f"meter: '{self.meter}' must be one of {', '.join(METERS)}.")
+        _need(_is_number(self.swing) and 0 <= self.swing <= 1, f"swing: {self.swing!r} must be 0 to 1.")
+        _need(_is_number(self.duration) and self.duration > 0, f"duration: {self.duration!r} must be above 0 seconds.")
+        _need(_is_integer(self.seed), f"seed: {self.seed!r} must be a whole number.")
+        for name, sentence in self.decisions.items():
+            _need(isinstance(sentence, str), f"decisions: {name} is {sentence!r}, and must be a text.")
+        try:
+            Key.parse(self.key)
+        except ConfigError as error:
+            raise ConfigError(f"plan: key: {error}") from None
+
+    def _check_instruments(self) -> None:
+        _need(
+            len(self.instruments) > 0, f"instruments: none plays. Give one of the roles {', '.join(ROLES)} a program."
+        )
+        for role, program in self.instruments.items():
+            _need(role in ROLES, f"instruments: role '{role}' must be one of {', '.join(ROLES)}.")
+            _need(
+                _is_integer(program) and 0 <= program <= 127,
+                f"instruments: {role} has program {program!r}, and needs a General MIDI number 0 to 127.",
+            )
+
+    @property
+    def beats_per_bar(self) -> int:
+        """Quarter notes in a bar."""
+        return METERS[self.meter]
+
+    @property
+    def num_bars(self) -> int:
+        return sum(section.num_bars for section in self.sections)
+
+    @property
+    def seconds_per_bar(self) -> float:
+        return self.beats_per_bar * 60.0 / self.tempo
+
+    @property
+    def bars(self) -> list[Bar]:
+        """All bars in order, each as (section, index in the section, chords)."""
+        return [
+            Bar(section, index, tuple(Chord.parse(symbol) for symbol in symbols))
+            for section in self.sections
+            for index, symbols in enumerate(section.chords)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data; a bar is one string of symbols with spaces between, "Dm7 G7"."""
+        data: dict[str, Any] = {"version": VERSION}
+        data |= {f.name: getattr(self, f.name) for f in fields(self)}
+        data["sections"] = [
+            {"name": s.name, "energy": s.energy, "chords": [" ".join(bar) for bar in s.chords]} for s in self.sections
+        ]
+        return data
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls, data: Any) -> MusicalPlan:
+        """Build a plan from plain data; raises ConfigError on an unknown key, a missing one or a newer version."""
+        _need(isinstance(data, dict), f"it is {type(data).__name__}, and must be a mapping of fields.")
+        values = dict(data)
+        version = values.pop("version", VERSION)
+        _need(
+            _is_integer(version) and 1 <= version <= VERSION,
+            f"version: {version!r} was written by a newer gen-audio; this one reads up to {VERSION}. Upgrade it.",
+        )
+        required = ("style", "tempo", "meter", "key", "sections", "instruments", "duration")
+        _check_keys("", values, {f.name for f in fields(cls)}, required)
+        for name in ("instruments", "decisions"):
+            _need(isinstance(values.get(name, {}), dict), f"{name}: it must be a mapping.")
+        _need(isinstance(values["sections"], list), "sections: it must be a list.")
+        values["sections"] = tuple(_read_section(item) for item in values["sections"])
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> MusicalPlan:
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"The plan is not JSON: {error}. Compare it with a saved plan.") from None
+        return cls.from_dict(data)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MusicalPlan:
+        """Read a plan file; raises ConfigError when it is missing or not a valid plan."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The plan '{path}' cannot be read: {error}. Give a JSON file.") from None
+        return cls.from_json(text)
+
+
+def _read_section(item: Any) -> Section:
+    _need(isinstance(item, dict), f"sections: {item!r} must be a mapping of name, energy and chords.")
+    _check_keys("sections: ", item, {"name", "energy", "chords"}, ("name", "energy", "chords"))
+    _need(isinstance(item["chords"], list), f"sections: {item['name']}: chords must be a list, one entry a bar.")
+    bars = []
+    for bar in item["chords"]:
+        symbols = tuple(bar.split()) if isinstance(bar, str) else bar
+        is_texts = isinstance(symbols, (list, tuple)) and all(isinstance(symbol, str) for symbol in symbols)
+        _need(is_texts, f"sections: {item['name']}: bar {bar!r} must be symbols such as 'Dm7 G7'.")
+        bars.append(tuple(symbols))
+    return Section(item["name"], item["energy"], tuple(bars))
+
+
+def _check_keys(where: str, data: dict[str, Any], known: set[str], required: tuple[str, ...]) -> None:
+    for key in data:
+        _need(key in known, f"{where}unknown field '{key}'. Known: {', '.join(sorted(known))}.")
+    for key in required:
+        _need(key in data, f"{where}field '{key}' is missing. Needed: {', '.join(required)}.")
+
+
+def _need(is_met: bool, message: str) -> None:
+    if not is_met:
+        raise ConfigError(f"plan: {message}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,65 @@
+"""Keys and values of the frames an attention window still sees; memory does not grow with the length of the piece.
+
+A cache belongs to the caller, so one model can play many pieces at once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["KVCache"]
+
+
+class KVCache:
+    """A ring of `window` slots for every layer.
+
+    Keys are stored already rotated at their absolute position and attention does not care about the order of what it
+    reads, so a slot is simply overwritten when its frame leaves the window:
+
+        window = 4, after 6 frames     slot   0  1  2  3
+                                       frame  4  5  2  3
+    """
+
+    def __init__(
+        self,
+        *,
+        num_layers: int,
+        rows: int,
+        num_heads: int,
+        window: int,
+        head_dim: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.window = window
+        self.position = 0  # frames seen since the start, the prefix included
+        self.memory = torch.zeros(num_layers, 2, rows, num_heads, window, head_dim, device=device, dtype=dtype)
+        self.cross: list[tuple[Tensor, Tensor]] = []  # keys and values [B, H, N, head_dim] of each layer
+
+    @property
+    def rows(self) -> int:
+        """Rows that are decoded together (B, times the passes of guidance)."""
+        return self.memory.shape[2]
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store this frame's key and value, both [B, H, 1, head_dim].
+
+        Returns:
+            All keys and values that this frame may look at, [B, H, min(frames, window), head_dim] each (views).
+        """
+        slot = self.position % self.window
+        keys, values = self.memory[layer].unbind(0)
+        keys[:, :, slot : slot + 1] = key
+        values[:, :, slot : slot + 1] = value
+        seen = min(self.position + 1, self.window)
+        return keys[:, :, :seen], values[:, :, :seen]
+
+    def advance(self) -> None:
+        """Move on to the next frame, after every layer has written this one."""
+        self.position += 1
+
+    def reset(self) -> None:
+        """Forget all frames, so that the memory can be used again. Cross-attention keys are forgotten too."""
+        self.position = 0
+        self.cross = []

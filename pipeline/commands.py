@@ -1,0 +1,171 @@
+"""The work behind `gen-audio PROMPT`, `list` and `models`: check everything, then play, then write."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..composition.instruments import instrument_names
+from ..composition.plan import MusicalPlan
+from ..composition.style import load_style, style_names
+from ..errors import ConfigError, UnknownNameError
+from . import sidecar
+from .outputs import plan_targets, stem_paths, write_generation
+from .params import Generation, GenerationParams, check_prompt, resolve_params
+
+__all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params"]
+
+Progress = Callable[[int, int], None]  # frames done, frames in all
+FOLDERS = {
+    "codecs": "codecs",
+    "conditioners": "conditioning",
+    "patterns": "pipeline.patterns",
+    "samplers": "pipeline.samplers",
+}
+LISTS = ("codecs", "conditioners", "instruments", "moods", "patterns", "samplers", "styles")
+
+
+def generate(options: Mapping[str, Any]) -> None:
+    """Play a prompt and write the files; `options` are those of the command line, None where not given."""
+    prompt = check_prompt(options["prompt"])
+    check_device(options["device"])
+    plan = MusicalPlan.load(options["plan"]) if options["plan"] else None
+    params = read_params(options, plan)
+    several = params.num_samples > 1
+    targets = plan_targets(
+        prompt,
+        params.seeds,
+        options["output"],
+        options["format"],
+        overwrite=options["overwrite"],
+        inputs=[options["plan"]] if options["plan"] else [],
+    )
+    stems = [
+        stem_paths(options["stems"], prefix=f"{t.path.stem}-" if several else "", overwrite=options["overwrite"])
+        if options["stems"]
+        else None
+        for t in targets
+    ]
+
+    # Everything that can be checked without the model has been. Only now torch is imported.
+    from .pipeline import load
+
+    pipeline = load(options["model"], device=options["device"])
+    with progress_bar("playing") as progress:
+        made = pipeline.generate(prompt, progress=progress, **_given(params))
+    pieces = [made] if isinstance(made, Generation) else list(made)
+    paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
+    report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["json"])
+
+
+def read_params(options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:
+    """Turn command-line options into checked parameters with a seed."""
+    given = {f.name: options.get(f.name) for f in dataclasses.fields(GenerationParams)}
+    given |= {"tempo": options.get("bpm"), "plan": plan, "loudness": read_loudness(options.get("loudness"))}
+    for name, pattern in (("chords", r"[\s,|]+"), ("instruments", r"\s*,\s*")):
+        if options.get(name) is not None:
+            given[name] = tuple(part for part in re.split(pattern, options[name].strip()) if part)
+            if not given[name]:
+                raise ConfigError(f"--{name} is empty. Name at least one, or leave it out.")
+    return resolve_params(**{name: value for name, value in given.items() if value is not None})
+
+
+def read_loudness(text: str | None) -> float | str | None:
+    """Read "-16", "peak" or "none"; other texts are left for GenerationParams to refuse."""
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return text
+
+
+def check_device(device: str) -> None:
+    """Raise ConfigError unless `device` is spelt like one; whether it is there, the pipeline knows."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ConfigError(f"--device is '{device}'; it must be auto, cpu, cuda, cuda:N or mps.")
+
+
+def _given(params: GenerationParams) -> dict[str, Any]:
+    """What differs from the defaults, and the seed: a pipeline refuses what it was given and cannot obey."""
+    plain = GenerationParams()
+    names = [field.name for field in dataclasses.fields(params)]
+    return {name: getattr(params, name) for name in names if getattr(params, name) != getattr(plain, name)}
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress | None]:
+    """Give a callback that draws a bar on stderr, or None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def report(facts: list[dict[str, Any]], paths: list[Path], as_json: bool) -> None:
+    """Print what was written: a line each, or the sidecars as JSON (a list if there are several)."""
+    if as_json:
+        found = [{"path": str(path), **fact} for fact, path in zip(facts, paths, strict=True)]
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=2, ensure_ascii=False))
+        return
+    for fact, path in zip(facts, paths, strict=True):
+        plan, player = fact["plan"], fact["model"]["name"] if fact["model"] else "composed by rules, no network"
+        print(
+            f"{path}: {fact['audio']['duration']:.1f} s, {plan['style']}, {plan['tempo']:g} BPM, {plan['key']}, "
+            f"seed {fact['seed']} ({player}, {sum(fact['timings'].values()):.1f} s)"
+        )
+
+
+def list_names(kind: str, as_json: bool = False) -> None:
+    """Print the names of one kind, one a line."""
+    if kind not in LISTS:
+        raise UnknownNameError("list", kind, LISTS)
+    if kind in FOLDERS:
+        names = {name: "" for name in registry.names(FOLDERS[kind])}
+    elif kind == "styles":
+        names = {name: load_style(name).description for name in style_names()}
+    elif kind == "moods":
+        names = dict.fromkeys(sorted({mood for name in style_names() for mood in load_style(name).moods}), "")
+    else:
+        names = dict.fromkeys(instrument_names(), "")
+    if as_json:
+        print(json.dumps(list(names)))
+        return
+    for name, note in names.items():
+        print(f"{name:14} {note}".rstrip())
+
+
+def list_models(as_json: bool = False) -> None:
+    """Print the installed models: name, size, hash of the weights, licence."""
+    from . import checkpoint
+
+    rows = []
+    for name, folder in checkpoint.embedded_models().items():
+        config = checkpoint.read_config(folder)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        rows.append(
+            {
+                "name": name,
+                "megabytes": round(size / 2**20, 1),
+                "sha256": config.get("sha256", ""),
+                "licence": config.get("licence", "not stated"),
+                "folder": str(folder),
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(f"{row['name']:14} {row['megabytes']:6.1f} MiB  sha256 {row['sha256'][:12]}  {row['licence']}")
+    if not rows:
+        print("No model is installed. A folder with a config.yaml works with --model FOLDER.")

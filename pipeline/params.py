@@ -1,0 +1,260 @@
+"""What goes into a generation and what comes out. Frozen, checked once, and free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..composition.instruments import find_instrument, instrument_family
+from ..composition.plan import METERS, MusicalPlan
+from ..composition.score import ROLES
+from ..composition.style import load_style
+from ..composition.theory import Chord, Key
+from ..config import check_keys
+from ..errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..audio import Waveform
+
+__all__ = ["DEFAULT_DURATION", "MAX_DURATION", "Generation", "GenerationParams", "check_prompt", "resolve_params"]
+
+DEFAULT_DURATION = 10.0  # seconds
+MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces
+MAX_SEED = 2**63 - 1
+ALIASES = {"cfg_coef": "guidance_scale"}
+
+
+@dataclass(frozen=True)
+class GenerationParams:
+    """Everything that decides how a prompt becomes music; None means free, or the model's own choice.
+
+    Raises:
+        ConfigError: a value is out of its range, or two of them contradict each other.
+        UnknownNameError: no style, instrument or role of that name.
+    """
+
+    duration: float | None = DEFAULT_DURATION  # seconds; None: as long as `plan` or `bars` says
+    seed: int | None = None  # item i of num_samples gets seed + i; None: drawn by `resolve_params`
+    num_samples: int = 1
+    guidance_scale: float = 1.0  # towards the text; 1 = off
+    plan_guidance: float = 1.0  # towards plan and notes; 1 = off
+    temperature: float = 1.0  # 0 = greedy
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    loudness: float | str = -16.0  # LUFS, "peak" or "none"
+    without: tuple[str, ...] = ()  # roles that must not play
+    style: str | None = None
+    tempo: float | None = None  # beats (quarter notes) per minute
+    key: str | None = None  # "A minor", "F# dorian"
+    meter: str | None = None
+    chords: tuple[str, ...] | None = None  # one a bar
+    instruments: tuple[str, ...] | None = None
+    bars: int | None = None
+    plan: MusicalPlan | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("without", "chords", "instruments"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ConfigError(f"{name} is the text {value!r}; give a list of names.")
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        self._check_numbers()
+        self._check_sampling()
+        self._check_music()
+
+    def _check_numbers(self) -> None:
+        _number("duration", self.duration, 0.0, MAX_DURATION, unit=" seconds", above=True)
+        _integer("seed", self.seed, 0, MAX_SEED)
+        _integer("num_samples", self.num_samples, 1, 1000)
+        _number("guidance_scale", self.guidance_scale, 0.0, 100.0)
+        _number("plan_guidance", self.plan_guidance, 0.0, 100.0)
+        _number("tempo", self.tempo, 30.0, 300.0, unit=" BPM")
+        _integer("bars", self.bars, 1, 2000)
+        if self.loudness not in ("peak", "none"):
+            if isinstance(self.loudness, str):
+                raise ConfigError(f"loudness is '{self.loudness}'; give a LUFS value such as -16, 'peak' or 'none'.")
+            _number("loudness", self.loudness, -70.0, 0.0, unit=" LUFS")
+
+    def _check_sampling(self) -> None:
+        _number("temperature", self.temperature, 0.0, 10.0)
+        _integer("top_k", self.top_k, 1, 1_000_000)
+        _number("top_p", self.top_p, 0.0, 1.0, above=True)
+        _number("min_p", self.min_p, 0.0, 1.0, above=True)
+        rules = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
+        if len(rules) > 1:
+            raise ConfigError(f"{' and '.join(rules)} are both given; one rule cuts the choices. Give one of them.")
+        if rules and self.temperature == 0:
+            raise ConfigError(f"temperature 0 always takes the likeliest code, so {rules[0]} has no effect. Drop one.")
+
+    def _check_music(self) -> None:
+        """Parse every musical name, so that a misspelt one fails before anything is loaded."""
+        for role in self.without:
+            if role not in ROLES:
+                raise UnknownNameError("role", role, ROLES)
+        if len(set(self.without)) == len(ROLES):
+            raise ConfigError("without names every role, which leaves silence. Let at least one role play.")
+        if self.style is not None:
+            load_style(self.style)
+        if self.key is not None:
+            Key.parse(self.key)
+        if self.meter is not None and self.meter not in METERS:
+            raise UnknownNameError("meter", self.meter, METERS)
+        if self.chords is not None and not self.chords:
+            raise ConfigError("chords is empty. Give at least one chord, such as Am7.")
+        for chord in self.chords or ():
+            Chord.parse(chord)
+        for name in self.instruments or ():
+            role = find_instrument(name)[0]
+            if role in self.without:
+                raise ConfigError(f"instruments asks for '{name}', but without excludes its role '{role}'. Drop one.")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of every sample; needs a seed that is set."""
+        if self.seed is None:
+            raise ConfigError("seed is not set yet. Use resolve_params, which draws one.")
+        return tuple(self.seed + i for i in range(self.num_samples))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the plan left out: it has its own place in the sidecar."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "plan"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def resolve_params(**given: Any) -> GenerationParams:
+    """Check what a caller gave, settle it against the plan and draw an absent seed.
+
+    Args:
+        given: fields of GenerationParams; the alias `cfg_coef` means `guidance_scale`.
+
+    Returns:
+        Parameters whose seed is set. Their duration is None only when `bars` decides it.
+
+    Raises:
+        ConfigError: an unknown field, a value out of range, or one that contradicts `plan`.
+    """
+    for alias, name in ALIASES.items():
+        if alias in given:
+            if name in given:
+                raise ConfigError(f"{alias} and {name} are the same setting. Give one of them.")
+            given[name] = given.pop(alias)
+    check_keys(given, [f.name for f in dataclasses.fields(GenerationParams)], "generate")
+    plan = given.get("plan")
+    if plan is not None:
+        given["duration"] = _agreed_duration(plan, given.get("duration"))
+    elif given.get("bars") is not None:
+        given.setdefault("duration", None)
+    elif given.get("duration") is None:
+        given["duration"] = DEFAULT_DURATION
+    if given.get("seed") is None:
+        given["seed"] = secrets.randbelow(2**31)
+    params = GenerationParams(**given)
+    if plan is not None:
+        check_against_plan(params, plan)
+    return params
+
+
+def _agreed_duration(plan: MusicalPlan, duration: float | None) -> float:
+    if duration is not None and not math.isclose(duration, plan.duration, abs_tol=1e-6):
+        raise ConfigError(
+            f"duration is {duration:g} s, but the plan lasts {plan.duration:g} s. Drop one, or edit the plan."
+        )
+    return plan.duration
+
+
+def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
+    """Raise ConfigError if a musical setting says something else than the plan does."""
+    said: list[tuple[str, Any, Any]] = []
+    if params.style is not None:
+        said.append(("style", load_style(params.style).name, plan.style))
+    if params.tempo is not None:
+        said.append(("tempo", float(params.tempo), float(plan.tempo)))
+    if params.key is not None:
+        said.append(("key", str(Key.parse(params.key)), str(Key.parse(plan.key))))
+    if params.meter is not None:
+        said.append(("meter", params.meter, plan.meter))
+    if params.bars is not None:
+        said.append(("bars", params.bars, plan.num_bars))
+    if params.chords is not None:
+        bars = [" ".join(map(str, chords)) for _, _, chords in plan.bars]
+        wanted = [str(Chord.parse(chord)) for chord in params.chords]
+        said.append(("chords", " ".join(wanted[i % len(wanted)] for i in range(len(bars))), " ".join(bars)))
+    for name in params.instruments or ():
+        role, program = find_instrument(name)
+        said.append((f"instruments ({role})", program, plan.instruments.get(role)))
+    for name, wanted_value, planned in said:
+        if wanted_value != planned:
+            raise ConfigError(f"{name} is {wanted_value}, but the plan says {planned}. Drop one, or edit the plan.")
+
+
+def check_prompt(prompt: str) -> str:
+    """Return the prompt without outer spaces; raise ConfigError if nothing is left."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ConfigError(f"prompt is {prompt!r}; it must hold words. Say what to play, such as 'lofi jazz piano'.")
+    return prompt.strip()
+
+
+def _number(name: str, value: Any, low: float, high: float, *, unit: str = "", above: bool = False) -> None:
+    """Raise ConfigError unless `value` is None or a finite number in low..high (above low, if `above`)."""
+    if value is None:
+        return
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or not low <= value <= high or (above and value == low):
+        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+        raise ConfigError(f"{name} is {value!r}; it must be a number {bounds}{unit}.")
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> None:
+    """Raise ConfigError unless `value` is None or a whole number in low..high."""
+    if value is None:
+        return
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One finished piece and everything that made it."""
+
+    prompt: str
+    waveform: Waveform  # the mix, [2, L]
+    codes: dict[str, Tensor]  # role -> [K, T] int64
+    stems: dict[str, Waveform]  # role -> what the codec decoded; they sum to the mix before effects
+    seed: int
+    plan: MusicalPlan
+    params: GenerationParams
+    timings: dict[str, float]  # stage -> seconds
+    model: dict[str, str]  # name and sha256
+    provenance: dict[str, Any] = field(default_factory=dict)  # stage -> what made it
+
+    def save(self, path: str | Path, format: str | None = None, *, overwrite: bool = True) -> Path:
+        """Write the sound and, beside it, the sidecar JSON; either both or, on any error, neither.
+
+        Args:
+            path: file to write; its suffix names the format unless `format` does.
+            format: wav, flac, ogg or mp3.
+            overwrite: replace files that exist.
+
+        Returns:
+            The path of the sound.
+        """
+        from .outputs import Target, write_generation
+
+        return write_generation(self, Target.of(path, format, overwrite=overwrite))
+
+    def save_stems(self, folder: str | Path, format: str = "wav", *, overwrite: bool = True) -> list[Path]:
+        """Write one file per role into `folder`, which is made if its parent exists."""
+        from .outputs import stem_paths, write_stems
+
+        paths = stem_paths(folder, self.stems, format, overwrite=overwrite)
+        write_stems(self.stems, paths)
+        return list(paths.values())

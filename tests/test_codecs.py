@@ -1,0 +1,165 @@
+"""Every codec keeps the contract; the parts of ours do what they say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gen_audio import registry
+from gen_audio.codecs.layers.inverse_stft import InverseSTFT
+from gen_audio.codecs.layers.mel import LogMel, warped_bands
+from gen_audio.codecs.layers.quantiser import ResidualQuantiser
+from gen_audio.codecs.spectral import Spectral
+from gen_audio.codecs.toy import Toy
+from gen_audio.errors import ShapeError
+
+SMALL = {
+    "spectral": {
+        "sample_rate": 8000,
+        "hop_length": 320,
+        "n_q": 3,
+        "card": 16,
+        "num_bands": 24,
+        "width": 16,
+        "latent_width": 8,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "vocoder_width": 16,
+        "vocoder_layers": 2,
+    }
+}
+
+
+def make(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    codec = registry.build("codecs", name, **SMALL.get(name, {}))
+    if name == "spectral":
+        codec.quantiser.codebooks.normal_()
+        with torch.no_grad():
+            for block in codec.vocoder.blocks:
+                block.scale.fill_(1.0)
+    return codec.eval()
+
+
+@pytest.fixture(params=registry.names("codecs"))
+def codec(request: pytest.FixtureRequest) -> torch.nn.Module:
+    return make(request.param)
+
+
+def test_codec_states_its_facts_and_its_source(codec: torch.nn.Module) -> None:
+    assert codec.frame_rate == codec.sample_rate / codec.hop_length
+    assert codec.special_token_id == codec.card
+    assert "Source" in (type(codec).__doc__ or "")
+
+
+def test_codes_have_the_stated_shape_and_range(codec: torch.nn.Module) -> None:
+    audio = torch.rand(2, codec.channels, codec.hop_length * 5 + 1) - 0.5
+    codes = codec.encode(audio)
+    assert codes.shape == (2, codec.n_q, 6) and codes.dtype == torch.int64
+    assert 0 <= int(codes.min()) and int(codes.max()) < codec.card
+    assert torch.equal(codes, codec.encode(audio))
+
+
+@torch.no_grad()
+def test_decoding_any_first_levels_gives_whole_frames(codec: torch.nn.Module) -> None:
+    codes = torch.randint(codec.card, (1, codec.n_q, 7))
+    for levels in range(1, codec.n_q + 1):
+        audio = codec.decode(codes[:, :levels])
+        assert audio.shape == (1, codec.channels, 7 * codec.hop_length)
+        assert torch.isfinite(audio).all()
+
+
+@torch.no_grad()
+def test_streamed_decode_equals_whole_decode(codec: torch.nn.Module) -> None:
+    codes = torch.randint(codec.card, (2, codec.n_q, 40))
+    joined = torch.cat(list(codec.decode_stream(codes, chunk=9)), -1)
+    assert torch.allclose(joined, codec.decode(codes), atol=1e-5)
+
+
+@torch.no_grad()
+def test_context_is_not_smaller_than_what_a_frame_depends_on() -> None:
+    codec = make("spectral")
+    codes = torch.randint(codec.card, (1, codec.n_q, 60))
+    other = codes.clone()
+    other[..., 30] = (other[..., 30] + 1) % codec.card
+    changed = (codec.decode(codes) - codec.decode(other)).abs().view(60, -1).amax(1) > 1e-6
+    reach = (changed.nonzero() - 30).abs().max()
+    assert 0 < int(reach) <= codec.context
+
+
+def test_wrong_shapes_and_foreign_codes_are_refused(codec: torch.nn.Module) -> None:
+    with pytest.raises(ShapeError, match="needs"):
+        codec.encode(torch.zeros(1, codec.channels + 1, 100))
+    with pytest.raises(ShapeError, match="K from 1"):
+        codec.decode(torch.zeros(1, codec.n_q + 1, 3, dtype=torch.int64))
+    with pytest.raises(ShapeError, match="another codec"):
+        codec.decode(torch.full((1, 1, 3), codec.card))
+
+
+def test_toy_round_trip_stays_within_its_stated_error() -> None:
+    codec = Toy()
+    frames = torch.rand(1, 1, 50) * 2 - 1
+    audio = frames.repeat_interleave(codec.hop_length, -1)
+    codes = codec.encode(audio)
+    for levels in range(1, codec.n_q + 1):
+        assert float((codec.decode(codes[:, :levels]) - audio).abs().max()) <= codec.max_error(levels) + 1e-5
+
+
+def test_inverse_stft_inverts_a_spectrum_of_the_same_window() -> None:
+    inverse = InverseSTFT(64, 16)
+    audio = torch.randn(1, 16 * 20)
+    padded = torch.nn.functional.pad(audio, (24, 24))
+    spectra = torch.fft.rfft(padded.unfold(-1, 64, 16) * inverse.window)
+    assert torch.allclose(inverse(spectra), audio, atol=1e-4)
+
+
+def test_filters_cover_the_band_and_a_tone_lands_in_its_band() -> None:
+    bands = warped_bands(160, 2049, 24000, corner_hz=300.0)
+    assert (bands.sum(1) > 0).all() and (bands[:, 20:2000].sum(0) > 0).all()
+    mel = LogMel(24000, 240)
+    time = torch.arange(24000) / 24000
+    levels = {f: mel(torch.sin(2 * math.pi * f * time)[None])[0, :, 50] for f in (262.0, 277.0, 3000.0)}
+    assert levels[262.0].argmax() != levels[277.0].argmax()  # neighbouring semitones at middle C
+    assert int(levels[3000.0].argmax()) > mel.num_low and float(levels[3000.0].max()) > -1.0 > float(levels[3000.0].median())
+
+
+def test_quantiser_levels_reduce_the_error_one_after_another() -> None:
+    torch.manual_seed(0)
+    quantiser = ResidualQuantiser(4, 32, 6)
+    latent = torch.randn(8, 100, 6)
+    quantiser.start(latent.flatten(0, 1))
+    codes = quantiser.encode(latent)
+    errors = [float((quantiser.decode(codes[:, :k]) - latent).square().mean()) for k in range(1, 5)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.3 * errors[0]
+
+
+def test_quantiser_training_moves_dead_entries_back_into_use() -> None:
+    torch.manual_seed(0)
+    quantiser = ResidualQuantiser(1, 16, 2).train()
+    quantiser.codebooks.fill_(100.0)  # all far away: one entry takes everything
+    quantiser.codebooks[0, 0] = 0.0
+    latent = torch.randn(4, 50, 2)
+    for _ in range(30):
+        quantiser(latent, torch.ones(4, dtype=torch.long))
+    assert len(quantiser.encode(latent).unique()) > 10
+
+
+def test_dropped_levels_do_not_reach_the_output() -> None:
+    torch.manual_seed(0)
+    quantiser = ResidualQuantiser(3, 8, 4).eval()
+    quantiser.codebooks.normal_()
+    latent = torch.randn(2, 5, 4)
+    quantised, _, _ = quantiser(latent, torch.tensor([1, 3]))
+    codes = quantiser.encode(latent)
+    assert torch.allclose(quantised[0], quantiser.decode(codes[:1, :1])[0], atol=1e-6)
+    assert torch.allclose(quantised[1], quantiser.decode(codes[1:])[0], atol=1e-6)
+
+
+def test_spectral_mel_and_latent_have_four_to_one_rates() -> None:
+    codec = make("spectral")
+    assert isinstance(codec, Spectral)
+    mel = codec.log_mel(torch.randn(1, 1, 3200) * 0.1)
+    assert mel.shape == (1, 40, 24)
+    assert codec.latent(mel).shape == (1, 10, 8)

@@ -1,0 +1,151 @@
+"""The loop that every trainer shares: schedule, logging, checkpoints, exact resume.
+
+Knows no model. A stage gives a module, a loss for step n, and a validation. Step n draws its data from a generator
+seeded by (seed, n), so a run that was killed and resumed takes the very steps it would have taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+__all__ = ["Stage", "learning_rate", "run"]
+
+
+class Stage(Protocol):
+    """What the loop needs of a trainer."""
+
+    module: nn.Module
+
+    def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of step `step`, with its graph, and numbers to log."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Return numbers on held-out data."""
+        ...
+
+
+def learning_rate(step: int, *, peak: float, warmup: int, steps: int, decay: int) -> float:
+    """Warm up, stay, then fall linearly to zero over the last `decay` steps (warm-up, stable, decay).
+
+    Source: Hu et al. 2024 (MiniCPM), arXiv:2404.06395, section 4.
+    """
+    return peak * min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / decay))
+
+
+def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
+    """Train a stage in folder `out` until `config["steps"]`, or until it has been wound down.
+
+    Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
+    validate_every, checkpoint_minutes. A file `wind-down` in `out` starts the final decay at once. Writes
+    `metrics.jsonl`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config["seed"])
+    trained = [p for p in stage.module.parameters() if p.requires_grad]
+    wide = [p for p in trained if p.dim() >= 2]
+    thin = [p for p in trained if p.dim() < 2]
+    groups = [{"params": wide, "weight_decay": config["weight_decay"]}, {"params": thin, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=tuple(config["betas"]), fused=True)
+    progress = _resume(stage.module, optimizer, out) or {"step": 0, "steps": config["steps"], "seconds": 0.0}
+    since_save = clock = time.monotonic()
+    while progress["step"] < progress["steps"]:
+        step = progress["step"]
+        if (out / "wind-down").exists():
+            (out / "wind-down").unlink()
+            progress["steps"] = min(progress["steps"], step + config["decay_steps"])
+        metrics = _update(stage, optimizer, trained, config, step, progress["steps"])
+        progress["step"] = step + 1
+        progress["seconds"] += time.monotonic() - clock
+        clock = time.monotonic()
+        last = progress["step"] >= progress["steps"]
+        if last or (step + 1) % config["validate_every"] == 0:
+            stage.module.eval()
+            with torch.no_grad():
+                metrics |= {f"held_out/{k}": v for k, v in stage.validate().items()}
+            stage.module.train()
+        if (step + 1) % config["log_every"] == 0 or last:
+            _log(out, metrics | {"step": step + 1, "seconds": round(progress["seconds"], 1)})
+        if last or time.monotonic() - since_save > 60 * config["checkpoint_minutes"]:
+            _save(stage.module, optimizer, progress, out)
+            since_save = time.monotonic()
+    save_file(_tensors(stage.module), out / "model.safetensors")
+
+
+def _update(
+    stage: Stage, optimizer: torch.optim.Optimizer, trained: list[Any], config: dict[str, Any], step: int, steps: int
+) -> dict[str, float]:
+    """One step of the optimiser; a loss that is not finite stops the run, the last checkpoint is still good."""
+    rate = learning_rate(
+        step, peak=config["learning_rate"], warmup=config["warmup_steps"], steps=steps, decay=config["decay_steps"]
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    torch.manual_seed(config["seed"] * 1_000_003 + step)
+    loss, metrics = stage.loss(step, np.random.default_rng([config["seed"], step]))
+    if not torch.isfinite(loss):
+        raise ConfigError(f"the loss of step {step} is {float(loss)}; lower learning_rate and resume")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(trained, config["clip"])
+    optimizer.step()
+    return {"loss": float(loss), "rate": rate, "norm": float(norm)} | metrics
+
+
+def _log(out: Path, metrics: dict[str, float]) -> None:
+    line = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in metrics.items()}
+    with open(out / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    print(json.dumps(line), flush=True)
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().contiguous() for k, v in module.state_dict().items()}
+
+
+def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any], out: Path) -> None:
+    """Write the whole state in one file that replaces the last one at once; progress travels in its header."""
+    tensors = {f"module.{k}": v for k, v in _tensors(module).items()}
+    for name, buffer in module.named_buffers():  # those that a released model does not need, such as EMA counts
+        tensors.setdefault(f"buffer.{name}", buffer.detach().contiguous()) if f"module.{name}" not in tensors else None
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()}
+    save_file(tensors, out / "state.part", metadata={"progress": json.dumps(progress)})
+    os.replace(out / "state.part", out / "state.safetensors")
+    (out / "state.json").write_text(json.dumps(progress) + "\n")
+
+
+def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, out: Path) -> dict[str, Any] | None:
+    """Restore the state of `_save`; None when there is none."""
+    path = out / "state.safetensors"
+    if not path.exists():
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    tensors = load_file(path)
+    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+    buffers = dict(module.named_buffers())
+    for key, value in tensors.items():
+        if key.startswith("buffer."):
+            buffers[key[7:]].copy_(value)
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            states.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    print(f"resumed at step {progress['step']}", flush=True)
+    return progress

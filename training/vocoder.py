@@ -1,0 +1,118 @@
+"""Train the vocoder of the spectral codec on de-quantised codes; codes and mel decoder stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..codecs.layers.mel import warped_bands
+from .loop import run
+from .pool import Pool
+from .tokens import Tokens, load_codec
+
+__all__ = ["SpectralLoss", "VocoderStage", "train"]
+
+
+class SpectralLoss(nn.Module):
+    """Distance of two waveforms over several window sizes: log-mel, magnitude, and the phase of the bass.
+
+    Phase above the bass does not fit into the codes and must be invented, so only the bins below 300 Hz of the
+    longest window are compared as complex numbers.
+
+    Source: Kumar et al. 2023 (DAC), arXiv:2306.06546, section 3.4 for the log-mel over many scales.
+    """
+
+    def __init__(self, sample_rate: int, sizes: tuple[int, ...] = (2048, 1024, 512, 256, 128)) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.bass_bins = int(300 / sample_rate * sizes[0]) + 1
+        for size in sizes:
+            bands = warped_bands(max(8, size // 16), size // 2 + 1, sample_rate, corner_hz=500.0)
+            bands = bands[bands.sum(1) > 0]
+            self.register_buffer(f"bands_{size}", bands.T.contiguous(), persistent=False)
+            self.register_buffer(f"window_{size}", torch.hann_window(size) / (size / 4), persistent=False)
+
+    def _spectra(self, audio: Tensor, size: int) -> Tensor:
+        return torch.fft.rfft(audio.unfold(-1, size, size // 4) * getattr(self, f"window_{size}"))
+
+    def forward(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Compare [B, L] with [B, L]."""
+        mel_loss, magnitude_loss, bass_loss = ours.new_zeros(()), ours.new_zeros(()), ours.new_zeros(())
+        for size in self.sizes:
+            a, b = self._spectra(ours, size), self._spectra(theirs, size)
+            bands = getattr(self, f"bands_{size}")
+            x, y = (a.real.square() + a.imag.square() + 1e-10).sqrt(), b.abs()
+            mel_loss = mel_loss + ((x @ bands + 1e-4).log() - (y @ bands + 1e-4).log()).abs().mean()
+            magnitude_loss = magnitude_loss + (x - y).abs().sum(-1).mean() / (y.sum(-1).mean() + 1e-3)
+            if size == self.sizes[0]:
+                a, b = a[..., : self.bass_bins], b[..., : self.bass_bins]
+                bass_loss = (a - b).abs().sum(-1).mean() / (b.abs().sum(-1).mean() + 1e-3)
+        count = len(self.sizes)
+        total = mel_loss / count + magnitude_loss / count + 0.3 * bass_loss
+        parts = {"mel": float(mel_loss) / count, "magnitude": float(magnitude_loss) / count, "bass": float(bass_loss)}
+        return total, parts
+
+
+class VocoderStage:
+    """The vocoder alone learns; it hears the codes with as many levels as they will have in use."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.module = load_codec(config["codec"], config["codec_weights"])
+        self.module.requires_grad_(False)
+        self.module.vocoder.requires_grad_(True)
+        self.pool = Pool(config["pool"])
+        self.tokens = Tokens(self.pool, self.module.hop_length)
+        self.stems = {part: list(self.pool.stems(part)) for part in (False, True)}
+        self.distance = SpectralLoss(self.module.sample_rate)
+
+    def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
+        """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
+        frames, hop = self.config["crop_frames"], self.module.hop_length
+        codes, sounds = [], []
+        while len(codes) < self.config["batch_size"]:
+            shard, _, stem = self.stems[held_out][rng.integers(len(self.stems[held_out]))]
+            last = stem.audio[1] // hop - frames
+            if last < 1:
+                continue
+            start = int(rng.integers(last))
+            sound = self.pool.sound(shard, stem, start * hop, frames * hop)
+            if np.abs(sound).max() < 0.01 and rng.random() < 0.9:
+                continue
+            codes.append(self.tokens.codes(shard, stem, start, frames)[:levels])
+            sounds.append(sound)
+        return torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))
+
+    def play(self, codes: Tensor) -> Tensor:
+        codec = self.module
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config["bf16"]):
+            with torch.no_grad():
+                mel, hidden = codec.mel_from_latent(codec.quantiser.decode(codes))
+            return codec.vocoder(mel.float(), hidden.float())
+
+    def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        levels = int(rng.choice(self.config["levels"]))
+        codes, sound = self.batch(rng, False, levels)
+        return self.distance(*self._inner(self.play(codes), sound))
+
+    def _inner(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave out the rim of the crop, where the mel decoder lacks context."""
+        rim = 4 * self.module.hop_length
+        return ours[:, rim:-rim], theirs[:, rim:-rim]
+
+    def validate(self) -> dict[str, float]:
+        report = {}
+        for levels in sorted({int(k) for k in self.config["levels"]}):
+            codes, sound = self.batch(np.random.default_rng(0), True, levels)
+            total, _ = self.distance(*self._inner(self.play(codes), sound))
+            report[f"distance_{levels}"] = float(total)
+        return report
+
+
+def train(config: dict[str, Any], out: Path) -> None:
+    """Train the vocoder; writes `model.safetensors` of the whole codec."""
+    run(VocoderStage(config), config, out)
