@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from ..errors import ConfigError, UnknownNameError
 from .instruments import find_instrument, instrument_family, instrument_names, program_name
 from .score import ROLES
 
-__all__ = ["Cast", "pick"]
+__all__ = ["Cast", "check_names", "pick"]
+
+T = TypeVar("T", str, int)
 
 # Where a second instrument of one role goes, the best place first.
 MOVES = {
@@ -25,7 +28,7 @@ ROLE_WORDS |= {"chord": "chords", "melody": "lead", "solo": "lead", "pads": "pad
 ROLE_WORDS |= {role: role for role in ROLES}
 
 
-def pick(dice: float, weights: Mapping[str, float] | Mapping[int, float]) -> str | int:
+def pick(dice: float, weights: Mapping[T, float]) -> T:
     """Choose a key by its weight with one number in 0..1, so that one choice never shifts the next one."""
     total = sum(weights.values())
     if total <= 0:
@@ -60,7 +63,7 @@ class Cast:
         }
 
     def seat(self, names: Sequence[str], asker: str) -> None:
-        """Give each named instrument a role; a "user" who cannot be served gets a ConfigError, a "prompt" a sentence."""
+        """Give each named instrument a role; what a "user" cannot have is a ConfigError, for a "prompt" a sentence."""
         moved: list[tuple[str, str, int]] = []
         for name in names:
             role, program = self._find(name)
@@ -76,7 +79,7 @@ class Cast:
         for name, role, program in moved:
             free = [place for place in MOVES[role] if place not in self.programs and place not in self.silent]
             if free:
-                self._take(free[0], program, f"{asker}: {name}, moved from {role}, which is taken")
+                self._take(free[0], program, f"{asker}: {name}, moved because the role {role} is not free")
             else:
                 taken = program_name(role, self.programs[role]) if role in self.programs else "nothing"
                 self._refuse(asker, f"instruments has '{name}', but {role} already has {taken} and no role is free")
@@ -110,7 +113,7 @@ class Cast:
             role, program = find_instrument(name)
             own = self.roles.get(role, {})
             weights = {p: own[p] for p in own if p in instrument_family(name)} or {program: 1.0}
-        return role, int(pick(self.dice[role][1], weights))
+        return role, pick(self.dice[role][1], weights)
 
     def _refusal(self, name: str, role: str, program: int) -> str:
         """Say why an instrument may not play at all; empty if it may."""
@@ -132,7 +135,7 @@ class Cast:
 
     def _sample(self, role: str, weights: dict[int, float], why: str) -> None:
         listed = ", ".join(f"{program_name(role, p)} {weight:g}" for p, weight in weights.items())
-        self._take(role, int(pick(self.dice[role][1], weights)), f"sampled from {listed}; {why}")
+        self._take(role, pick(self.dice[role][1], weights), f"sampled from {listed}; {why}")
 
     def _take(self, role: str, program: int, why: str) -> None:
         self.programs[role] = program

@@ -96,7 +96,9 @@ def _choose_progressions(
     # A piece of a few bars should hear its progression whole.
     fitting = [p for p in progressions if len(p) <= max(num_bars, 2)] or list(progressions)
     verse = fitting[int(dice[0] * len(fitting))]
-    others = [p for p in dict.fromkeys(progressions) if p != verse] or [verse[len(verse) // 2 :] + verse[: len(verse) // 2]]
+    others = [p for p in dict.fromkeys(progressions) if p != verse] or [
+        verse[len(verse) // 2 :] + verse[: len(verse) // 2]
+    ]
     chorus = others[int(dice[1] * len(others))]
     rest = [p for p in others if p != chorus] or [verse]
     bridge = rest[int(dice[2] * len(rest))]
@@ -124,24 +126,75 @@ def _lay_out(form: Sequence[Part], num_bars: int, phrase: int) -> list[Part]:
 
 
 def _repeat(head: list[Part], body: list[Part], tail: Part, num_bars: int) -> list[Part]:
-    """Walk through the body with its own lengths as often as fits; every second time a bridge breaks the circle."""
-    # The ending takes the bars that do not make a group of four.
-    spare = (num_bars - sum(part[1] for part in (*head, tail))) % 4
-    ending = tail[1] + spare if spare == 1 or tail[1] < 4 else tail[1] - (4 - spare) % 4 * (spare > 1) - spare * 0
-    left = num_bars - sum(part[1] for part in head) - ending
+    """Walk through the body at its own lengths as often as fits; every second time a bridge breaks the circle."""
+    ending, intro = tail[1], sum(part[1] for part in head)
+    # The ending takes the bars that make no group of four.
+    spare = (num_bars - intro - ending) % 4
+    ending += spare - 4 if spare >= 2 and ending > 4 - spare else spare
     has_contrast = any(part[0] in ("bridge", "break") for part in body)
-    contrast = [] if has_contrast else [("bridge", 8, USUAL_ENERGY["bridge"])]
-    cycle = [*body, *body, *contrast]
-    parts = list(head)
-    for index in range(num_bars):
-        if left <= 0:
-            break
-        name, bars, energy = cycle[index % len(cycle)]
-        if left < 4 and len(parts) > len(head):
-            name, bars, energy = parts.pop()
-            bars += left
-            left += parts_bars(bars, left)
-        bars = min(bars, left)
+    cycle = [*body, *body, *([] if has_contrast else [("bridge", 8, USUAL_ENERGY["bridge"])])]
+    parts, left = list(head), num_bars - intro - ending
+    while left > 0:
+        name, bars, energy = cycle[(len(parts) - len(head)) % len(cycle)]
+        bars = left if bars > left or left - bars < 4 else bars
         parts.append((name, bars, energy))
         left -= bars
     return [*parts, (tail[0], ending, tail[2])]
+
+
+def _share(parts: Sequence[Part], num_bars: int) -> list[Part]:
+    """Stretch or shrink the parts in proportion, in groups of 4, 2 or 1 bars; the last part takes what is over."""
+    unit = next((size for size in (4, 2) if num_bars // size >= len(parts)), 1)
+    wanted = [bars * (num_bars // unit) / sum(part[1] for part in parts) for _, bars, _ in parts]
+    lengths = [1] * len(parts)
+    for _ in range(num_bars // unit - len(parts)):
+        neediest = max(range(len(parts)), key=lambda index: wanted[index] - lengths[index])
+        lengths[neediest] += 1
+    bars = [length * unit for length in lengths]
+    bars[-1] += num_bars % unit
+    return [(name, length, energy) for (name, _, energy), length in zip(parts, bars, strict=True)]
+
+
+def _named(form: Sequence[Part], names: Sequence[str], num_bars: int) -> list[Part]:
+    """Use exactly these sections in this order, with lengths and energies of the style where it has them."""
+    if len(names) > num_bars:
+        raise ConfigError(f"sections has {len(names)} names, but there are {num_bars} bars. Give one bar a section.")
+    known = {name: (bars, energy) for name, bars, energy in reversed(form)}
+    parts = [(name, *known.get(name, (USUAL_BARS.get(name, 8), USUAL_ENERGY[name]))) for name in names]
+    return _share(parts, num_bars)
+
+
+def _harmonise(parts: Sequence[Part], chosen: dict[str, tuple[str, ...]], key: Key) -> list[tuple[str, ...]]:
+    """Write the chords of all bars; the last bar is the tonic, and the one before it leads there."""
+
+    def spell(numeral: str) -> str:
+        chord = key.degree(numeral)
+        outside = chord.root not in key.scale and numeral[0] in "b#"
+        return chord.spell(numeral[0] == "b" if outside else key.flats)  # bII of G is Ab, not G#
+
+    flat = [
+        tuple(spell(numeral) for numeral in chosen[name][index % len(chosen[name])].split())
+        for name, bars, _ in parts
+        for index in range(bars)
+    ]
+    tonic = _tonic(chosen[parts[-1][0]], key)
+    flat[-1] = (tonic.spell(key.flats),)
+    # A section that comes back keeps its chords, so only bars that are heard once may change.
+    owner = [name for name, bars, _ in parts for _ in range(bars)][-2:]
+    is_free = sum(name == owner[0] for name, _, _ in parts) == 1
+    if len(flat) > 1 and is_free and Chord.parse(flat[-2][-1]).root == key.tonic:
+        suffix = {"5": "5", "dom": "7", "maj7": "7", "min7": "7"}
+        numeral = CADENCES.get(key.mode, "V")
+        tension = suffix.get(tonic.quality, suffix.get(tonic.simple, "") if numeral == "V" else "")
+        flat[-2] = (flat[-2][0], spell(numeral + tension))
+    return flat
+
+
+def _tonic(progression: Sequence[str], key: Key) -> Chord:
+    """Return the tonic chord as this progression colours it: Am9 in one, Am in another."""
+    for bar in progression:
+        for numeral in bar.split():
+            chord = key.degree(numeral)
+            if chord.root == key.tonic and chord.simple not in ("dim", "aug"):
+                return chord
+    return key.degree("i" if key.mode in ("minor", "dorian", "phrygian") else "I")

@@ -54,7 +54,7 @@ ALIASES: dict[str, int] = {
     **dict.fromkeys(("rhodes", "e piano", "epiano", "wurlitzer", "wurli", "fender rhodes"), 4),
     **dict.fromkeys(("dx7", "digital piano"), 5),
     **{"honky tonk": 3, "ragtime piano": 3, "saloon piano": 3, "cembalo": 6, "clavi": 7, "clav": 7, "celeste": 8},
-    **{"glock": 9, "vibes": 11, "bell": 14, "church bells": 14, "hammered dulcimer": 15, "santur": 15},
+    **{"glock": 9, "vibes": 11, "bells": 9, "chimes": 14, "church bells": 14, "hammered dulcimer": 15, "santur": 15},
     **dict.fromkeys(("organ", "hammond", "hammond organ", "electric organ"), 16),
     **{"pipe organ": 19, "harmonium": 20, "concertina": 23, "tango accordion": 23, "mouth harp": 22, "blues harp": 22},
     **dict.fromkeys(("classical guitar", "spanish guitar", "gut guitar"), 24),
@@ -83,14 +83,45 @@ ALIASES: dict[str, int] = {
     **{"chip lead": 80, "square wave": 80, "pulse wave": 80, "8 bit synth": 80},
     **dict.fromkeys(("pad", "synth pad", "analog pad", "warm synth"), 89),
     **{"arpeggiator": 98, "arp": 98, "crystal bells": 98, "mbira": 108, "thumb piano": 108, "bagpipe": 109},
+    **{
+        "b3 organ": 16,
+        "squeezebox": 21,
+        "uke": 25,
+        "nylon string guitar": 24,
+        "archtop guitar": 26,
+        "crunchy guitar": 29,
+    },
+    **{
+        "stand up bass": 32,
+        "bass line": 33,
+        "slapped bass": 36,
+        "bass synth": 38,
+        "orchestral harp": 46,
+        "kettle drums": 47,
+    },
+    **{
+        "solo violin": 40,
+        "string machine": 50,
+        "synth choir": 54,
+        "synth horns": 62,
+        "sawtooth lead": 81,
+        "soft pad": 89,
+    },
     **{"steel drum": 114, "steelpan": 114, "steel pan": 114, "taiko drums": 116},
 }
 
 KITS: dict[str, int] = {
-    **dict.fromkeys(("drum", "drum kit", "drum set", "acoustic drums", "percussion", "drummer"), 0),
+    **dict.fromkeys(("drum", "drum kit", "drum set", "acoustic drums", "percussion", "drummer", "live drums"), 0),
     **{"power drums": 16, "rock drums": 16, "electronic drums": 24, "electro drums": 24},
-    **dict.fromkeys(("808", "808 drums", "tr 808", "drum machine"), 25),
-    **{"jazz drums": 32, "brushes": 40, "brushed drums": 40, "brush drums": 40, "orchestral percussion": 48},
+    **dict.fromkeys(("808", "808 drums", "tr 808", "drum machine", "programmed drums"), 25),
+    **{
+        "jazz drums": 32,
+        "jazz drum kit": 32,
+        "brushes": 40,
+        "brushed drums": 40,
+        "brush drums": 40,
+        "orchestral percussion": 48,
+    },
 }
 
 # General words: a style that already owns one of these programs in the role keeps its own choice.

@@ -24,7 +24,7 @@ class Bar(NamedTuple):
     """One bar of the piece, as the arranger walks through it."""
 
     section: Section
-    index: int  # of the bar in its section
+    index_in_section: int
     chords: tuple[Chord, ...]  # they split the bar equally
 
 

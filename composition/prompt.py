@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from .instruments import find_instrument, instrument_names
-from .score import ROLES
 from .style import load_style, style_names
 from .theory import MODES, Key
 from .wording import vocabulary
@@ -17,19 +16,11 @@ __all__ = ["PromptFacts", "mood_names", "parse_prompt"]
 
 # Names of instruments that mostly mean something else in a prompt ("chill vibes", "a steady beat", "lead me on").
 NOT_INSTRUMENTS = {"vibes", "voices", "sub", "tremolo", "beat", "bell", "oohs", "keyboard", "sawtooth", "chimes"}
-# Names of styles that are also plain words: after "for" they belong to a scene ("for a haunted house").
-PLAIN_WORDS = {"house", "rock", "pop", "metal", "funk", "folk", "blues", "dance", "club", "epic", "acoustic", "groove"}
-PLAIN_WORDS |= {
-    "arcade",
-    "meditation",
-    "country",
-    "swing",
-    "shuffle",
-    "romantic period",
-    "soundtrack",
-    "drone",
-    "drill",
-}
+# Aliases of styles that say too little alone ("a groove", "the soundtrack", "epic"): the classifier weighs them.
+WEAK_ALIASES = {"acoustic", "club", "dance", "drone", "epic", "groove", "meditation", "shuffle", "soundtrack", "swing"}
+# Names of styles that are also plain words: in a scene they mean nothing ("for a haunted house").
+PLAIN_WORDS = {"arcade", "blues", "country", "drill", "folk", "funk", "house", "metal", "pop", "rock"}
+SCENE = re.compile(r"(?:(?<!looking )\bfor|\b(?:at|in|from|like) (?:an?|the)\b(?! key))\b[^,.;]*$")
 # Words of mood that more often describe a sound.
 NOT_MOODS = {"deep", "light", "blue", "driving", "grand", "huge", "rough", "raw", "soft", "smooth", "cool", "strange"}
 
@@ -44,7 +35,7 @@ class PromptFacts:
     """What was found; None or () where the prompt says nothing.
 
     `styles` holds every style that is named, the likeliest first: a style's own name before an alias, then by place.
-    `instruments` and `without` hold names that find_instrument knows, or in `without` roles.
+    `instruments` and `without` hold names that find_instrument knows.
     """
 
     tempo: float | None = None  # BPM
@@ -56,6 +47,7 @@ class PromptFacts:
     moods: tuple[str, ...] = ()  # first words of the mood lines
     instruments: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    only: bool = False  # nobody plays but `instruments` ("solo piano")
 
     @property
     def style(self) -> str | None:
@@ -75,8 +67,6 @@ def parse_prompt(text: str) -> PromptFacts:
     lower = plain.lower()
     without, rest = _without(lower)
     styles, instruments, rest = _names(rest)
-    if instruments and not without and _is_solo(lower):
-        without = _all_but(instruments)
     return PromptFacts(
         tempo=_tempo(lower),
         key=_key(plain),
@@ -87,6 +77,7 @@ def parse_prompt(text: str) -> PromptFacts:
         moods=_moods(rest),
         instruments=instruments,
         without=without,
+        only=bool(instruments) and not without and _is_only(lower),
     )
 
 
@@ -128,7 +119,8 @@ def _duration(text: str) -> float | None:
     if clock and re.search(r"\b(long|length|duration|lasting|minutes?)\b", text):
         return 60.0 * int(clock[1]) + int(clock[2])
     minutes = re.search(r"\b(\d+(?:\.\d+)?)[\s-]*(?:minutes?|mins?)\b", text)
-    seconds = re.search(r"\b(\d+(?:\.\d+)?)[\s-]*(?:seconds?|secs?|s)\b", text)
+    # "90s" is a decade
+    seconds = re.search(r"\b(?![5-9]0s)(\d+(?:\.\d+)?)[\s-]*(?:seconds?|secs?|s)\b", text)
     if not minutes and not seconds:
         return None
     return 60 * float(minutes[1] if minutes else 0) + float(seconds[1] if seconds else 0)
@@ -149,10 +141,10 @@ def _key(text: str) -> str | None:
         return _spell(short[1], short[2], "minor")
     if short and re.search(r"\b(in|key|key of)\s*:?\s*$", text[: short.start()], re.I):
         return _spell(short[1], short[2], "minor")
-    named = re.search(r"\bkey(?:\s+of|\s*[:=]|\s)\s*([A-Ga-g])((?:[\s-]*(?:sharp|flat)\b)|[#b]?)(?![\w#])", text, re.I)
-    named = named or re.search(
-        r"\b[Ii]n\s+([A-G])((?:[\s-]*(?:sharp|flat)\b)|[#b]?)(?=\s*(?:$|[,.;)]|at\b|with\b))", text
-    )
+    end = r"(?=\s*(?:$|[,.;:)|/]|(?:at|with|and|for|by|on|but|using|featuring)\b))"
+    note = r"([A-Ga-g])((?:[\s-]*(?:sharp|flat)\b)|[#b]?)"
+    named = re.search(rf"\bkey(?:\s+of|\s*[:=]|\s)\s*{note}{end}", text, re.I)
+    named = named or re.search(rf"\b[Ii]n\s+(?=[A-G]){note}{end}", text)
     return _spell(named[1], named[2], "major") if named else None
 
 
@@ -212,6 +204,9 @@ def _instrument_table() -> dict[str, str]:
     """Bare phrase -> a name that find_instrument knows."""
     table = {_bare(name): name for name in instrument_names()}
     for line in vocabulary()["instruments"]:
+        for name in line:
+            if _bare(name).removesuffix("s") in table:
+                table.setdefault(_bare(name), name)  # "drums" stays as it is typed
         known = [table[_bare(name)] for name in line if _bare(name) in table]
         for name in line if known else ():
             table.setdefault(_bare(name), known[0])
@@ -249,22 +244,24 @@ def _without(text: str) -> tuple[tuple[str, ...], str]:
 def _names(text: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Find styles and instruments; returns them and the text without the instruments."""
     pattern, table = _style_pattern()
-    scene = re.search(r"\bfor (?:a|an|the|my|our|some)\b", text)
     ranked: list[tuple[int, int, str]] = []
     blanked = text
     for match in pattern.finditer(text):
         style, is_own = table[_bare(match[0])]
-        if re.search(r"\b(not|no|without|non|never)[\s-]+(?:any\s+)?$", text[: match.start()]):
+        if match[0] in WEAK_ALIASES or re.search(
+            r"\b(not|no|without|non|never)[\s-]+(?:any\s+)?$", text[: match.start()]
+        ):
             continue
-        if scene and match.start() > scene.start() and match[0] in PLAIN_WORDS:
+        if match[0] in PLAIN_WORDS and SCENE.search(text[: match.start()]):
             continue
         guitar = re.match(_instrument_phrases(), text[match.start() :])
         inside = guitar is not None and len(guitar[0]) > len(match[0])  # "jazz guitar", "acoustic guitar"
-        ranked.append((2 if inside else 0 if is_own else 1, match.start(), style))
+        if is_own or not inside:
+            ranked.append((2 if inside else 0 if is_own else 1, match.start(), style))
         if not inside and not match[0].startswith(("piano", "string")):  # "piano sonata" names both
             blanked = blanked[: match.start()] + "~" * len(match[0]) + blanked[match.end() :]
-    own = [(rank, place, style) for rank, place, style in ranked if rank < 2]
-    styles = [style for _, _, style in sorted(own or [row for row in ranked if table[_bare(row[2])][0]])]
+    named = [row for row in ranked if row[0] < 2] or ranked  # "jazz guitar" says jazz only if nothing else does
+    styles = [style for _, _, style in sorted(named)]
     spans = list(re.finditer(_instrument_phrases(), blanked))
     instruments = _unique([_instrument(match[0]) for match in spans])
     for match in spans:
@@ -277,17 +274,13 @@ def _unique(names: Iterable[str]) -> tuple[str, ...]:
     return tuple({find_instrument(name): name for name in reversed(list(names))}.values())[::-1]
 
 
-def _is_solo(text: str) -> bool:
+def _is_only(text: str) -> bool:
     """Whether the prompt wants the named instruments and nothing else ("solo piano", "just piano and bass")."""
     one = _instrument_phrases()
-    before = re.search(rf"\b(solo|only|just|unaccompanied)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?{one}", text)
-    after = re.search(rf"{one}(?:\s+(?:and|&)\s+{one})?\s+(only|alone)\b", text)
-    return bool(before or after)
-
-
-def _all_but(instruments: tuple[str, ...]) -> tuple[str, ...]:
-    played = {find_instrument(name)[0] for name in instruments}
-    return tuple(role for role in ROLES if role not in played)
+    pair = rf"{one}(?:\s+(?:and|&)\s+{one})?"
+    alone = re.search(rf"\b(?:solo|unaccompanied)\s+(?:[a-z]+\s+)?{one}|{pair}\s+(?:only|alone)\b", text)
+    just = re.search(rf"\b(?:just|only)\s+(?:an?\s+|the\s+)?{pair}\s*(?:$|[,.;!])", text)
+    return bool(alone or just)
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 
-__all__ = ["Timing", "fit_time", "grid_tempos", "snap_tempo"]
+__all__ = ["TimeWish", "Timing", "fit_time", "grid_tempos", "snap_tempo"]
 
 FRAMES_PER_MINUTE = 1500  # 25 codec frames a second: at 1500 / k BPM a beat lasts exactly k frames
 SLOWEST, FASTEST = 30.0, 300.0  # BPM
@@ -137,9 +137,10 @@ def _solve(wish: TimeWish, bars: int, duration: float) -> Timing:
         return Timing(min(on_grid, key=lambda t: abs(math.log(t / wish.wish))), bars, duration)
     tempo = 60.0 * wish.beats * bars / (duration - min(USUAL_RING, 0.2 * duration))
     if not SLOWEST <= tempo <= FASTEST:
+        reason = "bars" if wish.bars is not None else wish.min_reason
         raise ConfigError(
-            f"bars is {bars} and duration is {duration:g} s, which needs {tempo:.0f} BPM. "
-            f"Tempos go from {SLOWEST:g} to {FASTEST:g}: change bars or duration."
+            f"{reason} asks for {bars} bars and duration is {duration:g} s, which needs {tempo:.0f} BPM. "
+            f"Tempos go from {SLOWEST:g} to {FASTEST:g}: change {reason} or duration."
         )
     return Timing(round(tempo, 3), bars, duration)
 

@@ -150,7 +150,7 @@ def _check_weights(path: Path) -> None:
 def _load(folder: Path) -> tuple[Any, Any]:
     """Load tokenizer and network with transformers, quietly and from local files only."""
     try:
-        from transformers import BertModel, BertTokenizerFast
+        from transformers import AutoTokenizer, BertModel
         from transformers.utils import logging
     except ImportError as error:
         cause: BaseException = error
@@ -162,7 +162,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     shows_bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = BertModel.from_pretrained(folder, local_files_only=True).float()
     finally:
         if shows_bars:

@@ -78,7 +78,10 @@ def _read_chord(symbol: str) -> tuple[int, int, int]:
 
 def _tables(plan: MusicalPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """List where each chord starts in bars, its (root, family, bass), and each bar's section and energy."""
-    starts, chords, sections, energies = [], [], [], []
+    starts: list[float] = []
+    chords: list[tuple[int, int, int]] = []
+    sections: list[int] = []
+    energies: list[float] = []
     for section in plan.sections:
         for symbols in section.chords:
             starts += [len(sections) + place / len(symbols) for place in range(len(symbols))]
@@ -99,10 +102,11 @@ class Plan(Conditioner):
 
     def __init__(self, *, width: int) -> None:
         super().__init__(width)
-        self.tables = nn.ModuleDict({name: nn.Embedding(size, width) for name, size in SIZES.items()})
+        tables = {name: nn.Embedding(size, width) for name, size in SIZES.items()}
         self.values = nn.Linear(3, width)
-        for table in self.tables.values():
+        for table in tables.values():
             nn.init.normal_(table.weight, std=0.3)
+        self.tables = nn.ModuleDict(tables)
 
     def prepare(self, rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
         """Stack what `plan_frames` returned for each row."""

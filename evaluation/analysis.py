@@ -160,7 +160,7 @@ def chords(features: Features, beats: list[float], duration: float) -> list[Chor
     """
     edges = [0.0, *(b for b in beats if 0.1 < b < duration - 0.1), duration]
     if len(beats) < 4:
-        edges = list(np.arange(0.0, duration - 0.1, 0.5)) + [duration]
+        edges = [0.0, *np.arange(0.5, duration - 0.1, 0.5), duration]
     cells, bass = (_cells(frames, edges) for frames in (features.chroma, features.bass))
     names, templates = _triads()
     likeness = cells @ templates.T + 0.2 * bass @ np.eye(12)[np.arange(24) % 12].T  # [cells, 24]

@@ -63,7 +63,13 @@ def _mel(axis: Any, waveform: Waveform, analysis: Analysis) -> None:
     mel = analysis.features.mel_db
     step = max(1, len(mel) // COLUMNS)
     axis.imshow(
-        mel[::step].T, origin="lower", aspect="auto", cmap="magma", vmin=-70, extent=_extent(analysis, mel.shape[1])
+        mel[::step].T,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        vmin=-70,
+        vmax=0,
+        extent=_extent(analysis, mel.shape[1]),
     )
     low, top = (2595 * np.log10(1 + f / 700) for f in (30, waveform.sample_rate / 2))
     marks = [f for f in (100, 300, 1000, 3000, 10000) if f < waveform.sample_rate / 2]

@@ -37,7 +37,7 @@ def generate(options: Mapping[str, Any]) -> None:
     prompt = check_prompt(options["prompt"])
     check_device(options["device"])
     plan = MusicalPlan.load(options["plan"]) if options["plan"] else None
-    params = read_params(options, plan)
+    params = read_params(prompt, options, plan)
     several = params.num_samples > 1
     targets = plan_targets(
         prompt,
@@ -65,16 +65,32 @@ def generate(options: Mapping[str, Any]) -> None:
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["json"])
 
 
-def read_params(options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:
+def read_params(prompt: str, options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:
     """Turn command-line options into checked parameters with a seed."""
     given = {f.name: options.get(f.name) for f in dataclasses.fields(GenerationParams)}
     given |= {"tempo": options.get("bpm"), "plan": plan, "loudness": read_loudness(options.get("loudness"))}
-    for name, pattern in (("chords", r"[\s,|]+"), ("instruments", r"\s*,\s*")):
+    for name in ("chords", "instruments", "sections"):
         if options.get(name) is not None:
-            given[name] = tuple(part for part in re.split(pattern, options[name].strip()) if part)
+            given[name] = split_names(options[name], by_space=name == "chords")
             if not given[name]:
                 raise ConfigError(f"--{name} is empty. Name at least one, or leave it out.")
-    return resolve_params(**{name: value for name, value in given.items() if value is not None})
+    if options.get("role_seed"):
+        given["role_seeds"] = dict(map(read_role_seed, options["role_seed"]))
+    return resolve_params(prompt, **given)
+
+
+def split_names(text: str, by_space: bool = False) -> tuple[str, ...]:
+    """Split at commas and bar lines; without any of them and `by_space`, at spaces: "Am7 D7" or "Dm7 G7 | C"."""
+    pattern = r"\s+" if by_space and not re.search(r"[,|]", text) else r"\s*[,|]\s*"
+    return tuple(part for part in re.split(pattern, text.strip()) if part)
+
+
+def read_role_seed(text: str) -> tuple[str, int]:
+    """Read "lead=5"."""
+    role, _, seed = text.partition("=")
+    if not seed.strip().isdecimal():
+        raise ConfigError(f"--role-seed is '{text}'; write a role and a whole number, such as lead=5.")
+    return role.strip(), int(seed)
 
 
 def read_loudness(text: str | None) -> float | str | None:
@@ -131,7 +147,7 @@ def list_names(kind: str, as_json: bool = False) -> None:
     if kind not in LISTS:
         raise UnknownNameError("list", kind, LISTS)
     if kind in FOLDERS:
-        names = {name: "" for name in registry.names(FOLDERS[kind])}
+        names = dict.fromkeys(registry.names(FOLDERS[kind]), "")
     elif kind == "styles":
         names = {name: load_style(name).description for name in style_names()}
     elif kind == "moods":

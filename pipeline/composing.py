@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from ..audio import Waveform
 from ..composition.arranger import arrange
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
-from ..composition.planner import Constraints, plan_music
+from ..composition.planner import Attributes, plan_music
+from ..composition.prompt import parse_prompt
 from ..composition.renderer import Renderer
 from ..composition.score import Score
 from ..composition.style import load_style
 from ..errors import ConfigError
 from . import sidecar
 from .commands import read_params, report
-from .keywords import read_keywords
 from .mixer import mix
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
 from .params import GenerationParams, check_prompt
@@ -30,7 +31,7 @@ def compose(options: Mapping[str, Any]) -> None:
     """Compose a prompt and write sound, sidecar and whatever else was asked for."""
     prompt = check_prompt(options["prompt"])
     source = options["from_plan"]
-    params = read_params(options, MusicalPlan.load(source) if source else None)
+    params = read_params(prompt, options, MusicalPlan.load(source) if source else None)
     if params.num_samples != 1 or params.seed is None:
         raise ConfigError("compose makes one piece. Leave --num-samples out.")
     inputs = [source] if source else []
@@ -45,7 +46,8 @@ def compose(options: Mapping[str, Any]) -> None:
     clock = time.perf_counter()
     plan = make_plan(prompt, params)
     score = arrange(plan)
-    score = Score(score.tempo, score.beats_per_bar, score.duration, _audible(score, params))
+    if params.plan:
+        score = _audible(score, params)
     timings = {"compose": time.perf_counter() - clock}
     clock = time.perf_counter()
     stems = renderer.render(score)
@@ -67,16 +69,17 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
     """Return the given plan, or write one from the words of the prompt under the user's constraints."""
     if params.plan is not None:
         return params.plan
-    names = ("tempo", "key", "meter", "chords", "instruments", "without", "style", "bars", "duration", "seed")
-    wishes = {name: getattr(params, name) for name in names if getattr(params, name) is not None}
-    return plan_music(read_keywords(prompt), Constraints(**wishes))
+    facts = parse_prompt(prompt)
+    said = Attributes(facts.style, facts.tempo, facts.key, facts.moods[0] if facts.moods else None, facts.instruments)
+    return plan_music(said, params.constraints)
 
 
-def _audible(score: Score, params: GenerationParams) -> tuple[Any, ...]:
-    tracks = tuple(track for track in score.tracks if track.role not in params.without)
+def _audible(score: Score, params: GenerationParams) -> Score:
+    """Leave out what --without names; a plan that was read may still hold it."""
+    tracks = tuple(track for track in score.tracks if not params.is_silent(track.role, track.program))
     if not tracks:
         raise ConfigError("The plan has no role left to play. Take one role out of --without.")
-    return tracks
+    return replace(score, tracks=tracks)
 
 
 def _check_others(others: list[Path], target: Target, inputs: list[Path], *, overwrite: bool) -> None:

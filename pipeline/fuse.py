@@ -1,4 +1,4 @@
-"""Where conditions enter the language model: added to every frame (`sum`), before the first one, or by cross-attention."""
+"""Where conditions enter the language model: added to a frame, before the first one, or by cross-attention."""
 
 from __future__ import annotations
 

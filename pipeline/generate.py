@@ -40,11 +40,12 @@ def stream_columns(
         fused: conditions of all passes.
         num_frames: T of the whole piece, the frames before `start` included.
         noise: Gumbel noise [B, K, card] of a step.
-        cache, column, start: to go on after a stop: the same cache, the last column yielded, and its step + 1.
+        cache, column, start: to go on after a stop: the same cache, the last column yielded, its step + 1.
     """
-    if cache is None or column is None:
+    if cache is None:
         cache = lm.new_cache(fused.rows)
         lm.prefill(cache, fused.prefix, fused.cross)  # conditions in, no sound yet
+    if column is None:
         column = pattern.first_column(fused.batch_size, cache.memory.device)  # [B, K], all special
     for step in range(start, pattern.num_steps(num_frames)):
         frame = fused.frame(pattern.condition_frame(step, num_frames)) if fused.frame else None

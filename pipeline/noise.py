@@ -40,8 +40,8 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def _child(keys: Tensor, index: Tensor | int) -> Tensor:
-    """Key of the `index`-th child of each key; the sum with GOLDEN keeps child 0 from being its parent."""
+def _child(keys: Tensor, index: Tensor) -> Tensor:
+    """Key of the `index`-th child of each key; one GOLDEN more, lest a key of zero be its own first child."""
     return _mix(keys + GOLDEN * (index + 1))
 
 
@@ -86,4 +86,4 @@ class GumbelNoise:
 
     def __call__(self, step: int) -> Tensor:
         """Noise [B, K, card] float32 of a step; step 7 is the same whether or not steps 0..6 were asked for."""
-        return -(-uniform(_child(self.keys, step), self.shape).log()).log()
+        return -(-uniform(_child(self.keys, torch.tensor(step)), self.shape).log()).log()

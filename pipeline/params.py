@@ -6,12 +6,16 @@ import dataclasses
 import math
 import numbers
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..composition.casting import ROLE_WORDS, check_names
 from ..composition.instruments import find_instrument, instrument_family
-from ..composition.plan import METERS, MusicalPlan
+from ..composition.plan import METERS, SECTION_NAMES, MusicalPlan
+from ..composition.planner import Constraints
+from ..composition.prompt import parse_prompt
 from ..composition.score import ROLES
 from ..composition.style import load_style
 from ..composition.theory import Chord, Key
@@ -50,23 +54,26 @@ class GenerationParams:
     top_p: float | None = None
     min_p: float | None = None
     loudness: float | str = -16.0  # LUFS, "peak" or "none"
-    without: tuple[str, ...] = ()  # roles that must not play
+    without: tuple[str, ...] = ()  # roles or instruments that must not play
+    role_seeds: Mapping[str, int] = field(default_factory=dict)  # roles that are played with another seed
     style: str | None = None
     tempo: float | None = None  # beats (quarter notes) per minute
     key: str | None = None  # "A minor", "F# dorian"
     meter: str | None = None
-    chords: tuple[str, ...] | None = None  # one a bar
+    chords: tuple[str, ...] | None = None  # one entry a bar, "Am7", or "Dm7 G7" for two in it; repeated
     instruments: tuple[str, ...] | None = None
+    sections: tuple[str, ...] | None = None  # names in order
     bars: int | None = None
     plan: MusicalPlan | None = None
 
     def __post_init__(self) -> None:
-        for name in ("without", "chords", "instruments"):
+        for name in ("without", "chords", "instruments", "sections"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ConfigError(f"{name} is the text {value!r}; give a list of names.")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "role_seeds", dict(self.role_seeds))
         self._check_numbers()
         self._check_sampling()
         self._check_music()
@@ -74,6 +81,10 @@ class GenerationParams:
     def _check_numbers(self) -> None:
         _number("duration", self.duration, 0.0, MAX_DURATION, unit=" seconds", above=True)
         _integer("seed", self.seed, 0, MAX_SEED)
+        for role, seed in self.role_seeds.items():
+            if role not in ROLES:
+                raise UnknownNameError("role", role, ROLES)
+            _integer(f"role_seeds, {role}", seed, 0, MAX_SEED)
         _integer("num_samples", self.num_samples, 1, 1000)
         _number("guidance_scale", self.guidance_scale, 0.0, 100.0)
         _number("plan_guidance", self.plan_guidance, 0.0, 100.0)
@@ -90,18 +101,12 @@ class GenerationParams:
         _number("top_p", self.top_p, 0.0, 1.0, above=True)
         _number("min_p", self.min_p, 0.0, 1.0, above=True)
         rules = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
-        if len(rules) > 1:
-            raise ConfigError(f"{' and '.join(rules)} are both given; one rule cuts the choices. Give one of them.")
         if rules and self.temperature == 0:
             raise ConfigError(f"temperature 0 always takes the likeliest code, so {rules[0]} has no effect. Drop one.")
 
     def _check_music(self) -> None:
         """Parse every musical name, so that a misspelt one fails before anything is loaded."""
-        for role in self.without:
-            if role not in ROLES:
-                raise UnknownNameError("role", role, ROLES)
-        if len(set(self.without)) == len(ROLES):
-            raise ConfigError("without names every role, which leaves silence. Let at least one role play.")
+        check_names(self.without)
         if self.style is not None:
             load_style(self.style)
         if self.key is not None:
@@ -110,12 +115,13 @@ class GenerationParams:
             raise UnknownNameError("meter", self.meter, METERS)
         if self.chords is not None and not self.chords:
             raise ConfigError("chords is empty. Give at least one chord, such as Am7.")
-        for chord in self.chords or ():
-            Chord.parse(chord)
+        for symbol in " ".join(self.chords or ()).split():
+            Chord.parse(symbol)
+        for section in self.sections or ():
+            if section not in SECTION_NAMES:
+                raise UnknownNameError("section", section, SECTION_NAMES)
         for name in self.instruments or ():
-            role = find_instrument(name)[0]
-            if role in self.without:
-                raise ConfigError(f"instruments asks for '{name}', but without excludes its role '{role}'. Drop one.")
+            find_instrument(name)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -124,17 +130,35 @@ class GenerationParams:
             raise ConfigError("seed is not set yet. Use resolve_params, which draws one.")
         return tuple(self.seed + i for i in range(self.num_samples))
 
+    @property
+    def constraints(self) -> Constraints:
+        """The musical wishes, as the planner takes them; for item i of several, replace the seed."""
+        names = ("tempo", "key", "meter", "chords", "instruments", "without", "style", "bars", "duration", "sections")
+        wishes = {name: getattr(self, name) for name in (*names, "seed") if getattr(self, name) is not None}
+        return Constraints(**wishes)
+
+    def is_silent(self, role: str, program: int) -> bool:
+        """Whether `without` names this role, or an instrument that `program` is."""
+        for word in self.without:
+            if word.lower() in ROLE_WORDS:
+                if ROLE_WORDS[word.lower()] == role:
+                    return True
+            elif (find_instrument(word)[0] == "drums") == (role == "drums") and program in instrument_family(word):
+                return True
+        return False
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the plan left out: it has its own place in the sidecar."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "plan"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
-def resolve_params(**given: Any) -> GenerationParams:
-    """Check what a caller gave, settle it against the plan and draw an absent seed.
+def resolve_params(prompt: str | None = None, **given: Any) -> GenerationParams:
+    """Check what a caller gave, settle it against the prompt and the plan, and draw an absent seed.
 
     Args:
-        given: fields of GenerationParams; the alias `cfg_coef` means `guidance_scale`.
+        prompt: what it says of length, bars, meter and silence counts unless `given` says otherwise.
+        given: fields of GenerationParams; the alias `cfg_coef` means `guidance_scale`. None means not given.
 
     Returns:
         Parameters whose seed is set. Their duration is None only when `bars` decides it.
@@ -142,6 +166,7 @@ def resolve_params(**given: Any) -> GenerationParams:
     Raises:
         ConfigError: an unknown field, a value out of range, or one that contradicts `plan`.
     """
+    given = {name: value for name, value in given.items() if value is not None}
     for alias, name in ALIASES.items():
         if alias in given:
             if name in given:
@@ -151,16 +176,22 @@ def resolve_params(**given: Any) -> GenerationParams:
     plan = given.get("plan")
     if plan is not None:
         given["duration"] = _agreed_duration(plan, given.get("duration"))
-    elif given.get("bars") is not None:
+    elif prompt is not None:
+        given = {**_stated(prompt, given), **given}
+    if "bars" in given:
         given.setdefault("duration", None)
-    elif given.get("duration") is None:
-        given["duration"] = DEFAULT_DURATION
-    if given.get("seed") is None:
-        given["seed"] = secrets.randbelow(2**31)
+    given.setdefault("seed", secrets.randbelow(2**31))
     params = GenerationParams(**given)
     if plan is not None:
         check_against_plan(params, plan)
     return params
+
+
+def _stated(prompt: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What the prompt says of length, meter and silence; a length that was given rules out another."""
+    facts = parse_prompt(prompt)
+    names = ("meter", "without") if "duration" in given or "bars" in given else ("meter", "without", "bars", "duration")
+    return {name: getattr(facts, name) for name in names if getattr(facts, name)}
 
 
 def _agreed_duration(plan: MusicalPlan, duration: float | None) -> float:
@@ -185,12 +216,15 @@ def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
     if params.bars is not None:
         said.append(("bars", params.bars, plan.num_bars))
     if params.chords is not None:
-        bars = [" ".join(map(str, chords)) for _, _, chords in plan.bars]
-        wanted = [str(Chord.parse(chord)) for chord in params.chords]
+        bars = [" ".join(map(str, bar.chords)) for bar in plan.bars]
+        wanted = [" ".join(str(Chord.parse(symbol)) for symbol in entry.split()) for entry in params.chords]
         said.append(("chords", " ".join(wanted[i % len(wanted)] for i in range(len(bars))), " ".join(bars)))
+    if params.sections is not None:
+        said.append(("sections", " ".join(params.sections), " ".join(section.name for section in plan.sections)))
     for name in params.instruments or ():
         role, program = find_instrument(name)
-        said.append((f"instruments ({role})", program, plan.instruments.get(role)))
+        if plan.instruments.get(role) not in instrument_family(name):
+            said.append((f"instruments ({role})", program, plan.instruments.get(role)))
     for name, wanted_value, planned in said:
         if wanted_value != planned:
             raise ConfigError(f"{name} is {wanted_value}, but the plan says {planned}. Drop one, or edit the plan.")

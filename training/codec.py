@@ -23,8 +23,10 @@ class MelCache:
     `spans[i]` is (first, last) mel frame of stem i; stems shorter than a crop are left out.
     """
 
-    def __init__(self, pool: Pool, codec: Any, path: Path, *, held_out: bool, shortest: int) -> None:
-        stems = [s for s in pool.stems(held_out) if s[2].audio[1] * 100 // codec.sample_rate >= shortest]
+    def __init__(self, pool: Pool, codec: Any, path: Path, *, held_out: bool, shortest: int, shards: int) -> None:
+        stems = [
+            s for s in pool.stems(held_out) if s[0] <= shards and s[2].audio[1] * 100 // codec.sample_rate >= shortest
+        ]
         lengths = [4 * codec.num_frames(s.audio[1]) for _, _, s in stems]
         ends = np.cumsum(lengths)
         self.spans = list(zip(ends - lengths, ends, strict=True))
@@ -61,8 +63,13 @@ class CodecStage:
         pool = Pool(config["pool"])
         frames = config["crop_frames"] * 4
         out.mkdir(parents=True, exist_ok=True)
-        self.data = MelCache(pool, self.module, out / "mel-train.npy", held_out=False, shortest=frames)
-        self.held_out = MelCache(pool, self.module, out / "mel-held-out.npy", held_out=True, shortest=frames)
+        shards = config["shards"]
+        self.data = MelCache(
+            pool, self.module, out / "mel-train.npy", held_out=False, shortest=frames, shards=shards
+        )
+        self.held_out = MelCache(
+            pool, self.module, out / "mel-held-out.npy", held_out=True, shortest=frames, shards=shards
+        )
 
     def batch(self, data: MelCache, rng: np.random.Generator) -> Tensor:
         mel = data.crops(rng, self.config["batch_size"], self.config["crop_frames"] * 4)
@@ -88,7 +95,7 @@ class CodecStage:
                 latent, commitment, used = quantiser(latent, keep)
             rebuilt, _ = codec.mel_from_latent(latent)
         error = (rebuilt.float() - mel).abs().mean()
-        metrics = {"mel_l1": float(error), "commitment": float(commitment), "used_least": float(used.min())}
+        metrics = {"mel_l1": 2.5 * float(error.detach()), "commitment": float(commitment.detach()), "used_least": float(used.min())}
         return error + self.config["commitment_weight"] * commitment, metrics
 
     def _levels(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -136,7 +136,7 @@ class LMStage:
         codes, prepared = self.batch(rng, False, self.config["batch_size"])
         losses = self.level_losses(codes, prepared, self._drops(rng, prepared), rng, self.config["head_share"])
         weights = torch.tensor(self.config["level_weights"][: len(losses)])
-        metrics = {f"level_{k + 1}": float(value) for k, value in enumerate(losses)}
+        metrics = {f"level_{k + 1}": float(value) for k, value in enumerate(losses.detach())}
         return (losses * weights).sum() / weights.sum(), metrics
 
     def validate(self) -> dict[str, float]:

@@ -95,12 +95,12 @@ def _update(
     torch.manual_seed(config["seed"] * 1_000_003 + step)
     loss, metrics = stage.loss(step, np.random.default_rng([config["seed"], step]))
     if not torch.isfinite(loss):
-        raise ConfigError(f"the loss of step {step} is {float(loss)}; lower learning_rate and resume")
+        raise ConfigError(f"the loss of step {step} is {float(loss.detach())}; lower learning_rate and resume")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(trained, config["clip"])
     optimizer.step()
-    return {"loss": float(loss), "rate": rate, "norm": float(norm)} | metrics
+    return {"loss": float(loss.detach()), "rate": rate, "norm": float(norm)} | metrics
 
 
 def _log(out: Path, metrics: dict[str, float]) -> None:

@@ -26,7 +26,7 @@ from ..composition.renderer import Renderer
 from ..composition.score import Score, Track
 from ..composition.style import load_style, style_names
 from ..errors import AudioError, ConfigError
-from ..pipeline.mixer import mix
+from ..pipeline.mixer import dry_mix
 
 __all__ = ["MIX", "Piece", "Pool", "Stem", "note_table", "train"]
 
@@ -87,9 +87,9 @@ def render_piece(plan: MusicalPlan, renderer: Renderer, with_mix: bool) -> list[
     stems = renderer.render(score)
     rows = [(t.role, t.program, to_int16(stems[t.role].mean(0)), note_table(t, score)) for t in score.tracks]
     if with_mix:
-        style = load_style(plan.style)
-        whole = mix(stems, score.tracks, style.effects, sample_rate=renderer.sample_rate, seed=plan.seed)
-        rows.append((MIX, 0, to_int16(whole.mean(0)), np.zeros((0, 4), np.float32)))
+        whole = dry_mix(stems, score.tracks).mean(0)  # effects come after the network, for a mix as for stems
+        level = float(np.sqrt(np.mean(np.square(whole)))) + 1e-9
+        rows.append((MIX, 0, to_int16(whole * (0.1 / level)), np.zeros((0, 4), np.float32)))
     return rows
 
 

@@ -25,7 +25,7 @@ class TopP(Sampler):
     def transform(self, logits: Tensor, level: int) -> Tensor:
         if self.p == 1:
             return logits
-        ordered, indices = logits.softmax(-1).sort(-1, descending=True, stable=True)
+        ordered, indices = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
         before = ordered.cumsum(-1) - ordered  # probability of the codes ahead of each; 0 for the first, which stays
         late = before >= self.p
         return logits.masked_fill(late.scatter(-1, indices, late), EXCLUDED)  # back into the order of the codes

