@@ -1,1 +1,144 @@
-"""Effects (being written)."""
+"""What happens to a mix after the players: reverb, tape, vinyl, drive, filters, width, a limiter.
+
+All take and return [2, L] float32, know no torch, and draw what is random from a seed.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ..audio import limit
+
+__all__ = ["drive", "high_shelf", "limiter", "low_pass", "reverb", "tape", "vinyl", "widen"]
+
+BLOCK = 1 << 16  # samples that one FFT of the overlap-add holds; memory beyond the signal does not grow
+ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than the lows
+    "room": (0.008, 0.9, 0.5),
+    "hall": (0.025, 1.0, 0.35),
+    "plate": (0.002, 0.9, 0.75),
+}
+
+
+def convolve(sound: np.ndarray, impulse: np.ndarray) -> np.ndarray:
+    """Convolve [C, L] with [C, M] by overlap-add and keep the first L samples."""
+    length, tail = sound.shape[1], impulse.shape[1]
+    size = 1 << (BLOCK + tail - 1).bit_length()
+    spectrum = np.fft.rfft(impulse, size)
+    out = np.zeros((sound.shape[0], length + size), np.float32)
+    for start in range(0, length, BLOCK):
+        block = sound[:, start : start + BLOCK]
+        out[:, start : start + size] += np.fft.irfft(np.fft.rfft(block, size) * spectrum, size)
+    return out[:, :length]
+
+
+@functools.lru_cache(maxsize=8)
+def _impulse(kind: str, seconds: float, sample_rate: int, seed: int) -> np.ndarray:
+    """Decaying noise [2, M] with darker late reflections; unit energy in each channel."""
+    delay, level, brightness = ROOMS[kind]
+    count = max(1, round(seconds * sample_rate))
+    rng = np.random.default_rng(seed)
+    time = np.arange(count) / sample_rate
+    noise = rng.standard_normal((2, count))
+    bright = noise * 10 ** (-3 * time / (seconds * brightness))  # 60 dB down after the reverb time
+    dark = _one_pole(noise, 1500.0, sample_rate) * 10 ** (-3 * time / seconds) * 3.0
+    early = np.minimum(1.0, time / 0.004)
+    tail = (bright + dark) * early
+    tail *= level / np.sqrt(np.square(tail).sum(1, keepdims=True))
+    return np.concatenate([np.zeros((2, round(delay * sample_rate))), tail], 1).astype(np.float32)
+
+
+def _one_pole(sound: np.ndarray, cutoff_hz: float, sample_rate: int) -> np.ndarray:
+    """First-order low-pass, as a convolution with its impulse response."""
+    a = np.exp(-2 * np.pi * cutoff_hz / sample_rate)
+    response = (1 - a) * a ** np.arange(min(sample_rate // 4, 2048))
+    return convolve(sound, np.tile(response.astype(np.float32), (sound.shape[0], 1)))
+
+
+def reverb(sound: np.ndarray, *, sample_rate: int, kind: str, seconds: float, seed: int = 0) -> np.ndarray:
+    """Return only the reverberation of `sound`, to be added to it.
+
+    Args:
+        kind: room, hall or plate.
+        seconds: time in which it falls by 60 dB.
+
+    Source: decaying noise as a room's late response, Moorer 1979, "About this reverberation business".
+    """
+    return convolve(sound, _impulse(kind, float(seconds), sample_rate, seed % 64))
+
+
+def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float, taps: int = 127) -> np.ndarray:
+    """Linear-phase low-pass by a windowed sinc, its delay taken out; -6 dB at `cutoff_hz`."""
+    if cutoff_hz >= sample_rate / 2:
+        return sound
+    place = np.arange(taps) - taps // 2
+    kernel = np.sinc(2 * cutoff_hz / sample_rate * place) * np.hanning(taps + 2)[1:-1]
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    padded = np.pad(sound, ((0, 0), (0, taps // 2)))
+    return convolve(padded, np.tile(kernel, (sound.shape[0], 1)))[:, taps // 2 :]
+
+
+def high_shelf(sound: np.ndarray, *, sample_rate: int, corner_hz: float, gain_db: float) -> np.ndarray:
+    """Raise or lower what lies above `corner_hz`."""
+    low = low_pass(sound, sample_rate=sample_rate, cutoff_hz=corner_hz)
+    return low + (sound - low) * np.float32(10 ** (gain_db / 20))
+
+
+def drive(sound: np.ndarray, *, amount: float) -> np.ndarray:
+    """Saturate: `amount` 0 (off) to 1 (hard); about as loud as before."""
+    if not amount:
+        return sound
+    gain = np.float32(1 + 5 * amount)
+    return np.tanh(sound * gain) / np.tanh(gain) * np.float32(0.75 + 0.25 / gain)
+
+
+def tape(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0) -> np.ndarray:
+    """An old cassette: wow and flutter, soft saturation, duller highs; `amount` 0 (off) to 1."""
+    if not amount:
+        return sound
+    length = sound.shape[1]
+    rng = np.random.default_rng([seed % 2**32, 1])
+    time = np.arange(length) / sample_rate
+    wow = np.sin(2 * np.pi * (0.55 * time + rng.random())) * 0.0011  # seconds of delay
+    flutter = np.sin(2 * np.pi * (6.3 * time + rng.random())) * 0.00006
+    source = np.clip(np.arange(length) - (wow + flutter + 0.0012) * amount * sample_rate, 0, length - 1)
+    whole = source.astype(np.int64)
+    share = (source - whole).astype(np.float32)
+    after = np.minimum(whole + 1, length - 1)
+    moved = sound[:, whole] * (1 - share) + sound[:, after] * share
+    saturated = np.tanh(moved * np.float32(1 + amount)) / np.float32(1 + 0.8 * amount)
+    return high_shelf(saturated, sample_rate=sample_rate, corner_hz=5000.0, gain_db=-6.0 * amount)
+
+
+def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0) -> np.ndarray:
+    """Add the sound of a record: crackle, a little hiss and rumble; `amount` 0 (off) to 1."""
+    if not amount:
+        return sound
+    length = sound.shape[1]
+    rng = np.random.default_rng([seed % 2**32, 2])
+    count = rng.poisson(14 * amount * length / sample_rate)
+    clicks = np.zeros((1, length), np.float32)
+    np.add.at(clicks[0], rng.integers(0, length, count), rng.laplace(0, 0.02, count).astype(np.float32))
+    hiss = rng.standard_normal((1, length)).astype(np.float32) * np.float32(0.0007)
+    surface = low_pass(clicks * 3 + hiss, sample_rate=sample_rate, cutoff_hz=7000.0)
+    rumble = np.float32(0.001) * np.sin(2 * np.pi * 33.3 / 60 * 30 * np.arange(length) / sample_rate)
+    return (sound + (surface + rumble) * np.float32(amount)).astype(np.float32)
+
+
+def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
+    """Spread the sound: the side is raised and gets a filtered copy of the middle; the mono sum stays the same."""
+    if not amount:
+        return sound
+    middle, side = (sound[0] + sound[1]) / 2, (sound[0] - sound[1]) / 2
+    shift = round(0.011 * sample_rate)
+    echo = np.zeros_like(middle)
+    echo[shift:] = middle[: len(middle) - shift] if len(middle) > shift else 0
+    bass = low_pass(echo[None], sample_rate=sample_rate, cutoff_hz=300.0)[0]
+    side = side * np.float32(1 + amount) + (echo - bass) * np.float32(0.35 * amount)
+    return np.stack([middle + side, middle - side]).astype(np.float32)
+
+
+def limiter(sound: np.ndarray, *, sample_rate: int) -> np.ndarray:
+    """Hold peaks at 0.98."""
+    return limit(sound, sample_rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError
 from .plan import Section
@@ -29,7 +29,7 @@ COMMON_PROGRESSIONS = {
 CADENCES = {"mixolydian": "bVII", "dorian": "bVII", "phrygian": "bII"}  # the others V
 
 
-def progressions_of(progressions: dict[str, Sequence[Sequence[str]]], mode: str) -> list[tuple[str, ...]]:
+def progressions_of(progressions: Mapping[str, Sequence[Sequence[str]]], mode: str) -> list[tuple[str, ...]]:
     """Return a style's progressions in a mode as bars of roman numerals, or common ones if it has none."""
     return [tuple(bars) for bars in progressions.get(mode) or COMMON_PROGRESSIONS[mode]]
 
@@ -78,14 +78,18 @@ def build_sections(
         reasons["chords"] = f"user: {' | '.join(chords)}, one entry a bar, cycling; no cadence is added"
     else:
         flat = _harmonise(parts, chosen, key)
-        used = dict.fromkeys(name for name, _, _ in parts)
-        told = "; ".join(f"{name} {' '.join(f'[{bar}]' for bar in chosen[name])}" for name in used)
-        reasons["chords"] = f"sampled equally from {len(progressions)} progressions: {told}; rule: the end is a cadence"
+        told = f"sampled equally from {len(progressions)} progressions: {_tell(chosen, parts)}"
+        reasons["chords"] = f"{told}; rule: the end is a cadence"
     sections, start = [], 0
     for name, bars, energy in parts:
         sections.append(Section(name, energy, tuple(flat[start : start + bars])))
         start += bars
     return tuple(sections), reasons
+
+
+def _tell(chosen: dict[str, tuple[str, ...]], parts: Sequence[Part]) -> str:
+    used = dict.fromkeys(name for name, _, _ in parts)
+    return "; ".join(f"{name} {' '.join(f'[{bar}]' for bar in chosen[name])}" for name in used)
 
 
 def _choose_progressions(

@@ -98,15 +98,9 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     programs, decisions["instruments"] = _choose_cast(heard, hard, style, rng)
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
-    sections, told = build_sections(
-        [(str(name), int(bars), float(energy)) for name, bars, energy in style.sections],
-        progressions_of(style.progressions, key.mode),
-        key,
-        timing.num_bars,
-        rng,
-        chords=hard.chords,
-        names=hard.sections,
-    )
+    known = progressions_of(style.progressions, key.mode)
+    wished = {"chords": hard.chords, "names": hard.sections}
+    sections, told = build_sections(style.sections, known, key, timing.num_bars, rng, **wished)
     decisions |= told
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
     return MusicalPlan(

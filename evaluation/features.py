@@ -87,7 +87,8 @@ def _chroma(mono: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]
     size = 2 ** round(np.log2(sample_rate * 0.34))
     step = sample_rate / size
     first, last = int(LOWEST / step), min(int(HIGHEST / step), size // 2 - 1)
-    chroma, bass = [], []
+    chroma: list[np.ndarray] = []
+    bass: list[np.ndarray] = []
     for block in _spectra(mono, sample_rate, size, CHROMA_RATE):
         left, mid, right = (np.log(block[:, first + d : last + d] + 1e-9) for d in (-1, 0, 1))
         frame, offset = np.nonzero((mid > left) & (mid >= right) & (mid > np.log(1e-4)))

@@ -16,6 +16,7 @@ from ..errors import ConfigError, GenAudioError, MissingExtraError
 
 __all__ = ["main", "run"]
 
+INTERRUPTED = 130
 EPILOG = """
 Other commands; each has its own --help:\n
 gen-audio compose "PROMPT"  the rules alone, through a SoundFont\n
@@ -205,10 +206,12 @@ def run(argv: Sequence[str] | None = None) -> int:
                 'There is no prompt. Say what to play: gen-audio "lofi jazz piano". See gen-audio --help.'
             )
         code = chosen(arguments, prog_name="gen-audio", standalone_mode=False)
+        if code == INTERRUPTED:  # some releases of typer return this instead of raising Abort
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         print("gen-audio: interrupted; nothing half-written was left", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -62,7 +62,7 @@ def generate(options: Mapping[str, Any]) -> None:
         made = pipeline.generate(prompt, progress=progress, **_given(params))
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
-    report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["json"])
+    report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
 
 
 def read_params(prompt: str, options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:

@@ -20,7 +20,7 @@ from ..composition.style import load_style
 from ..errors import ConfigError
 from . import sidecar
 from .commands import read_params, report
-from .mixer import mix
+from .mixer import HEADROOM, mix, place
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
 from .params import GenerationParams, check_prompt
 
@@ -56,13 +56,14 @@ def compose(options: Mapping[str, Any]) -> None:
     waveform = Waveform(mixed, rate).normalise(params.loudness)
     timings["render"] = time.perf_counter() - clock
 
-    extras = stem_extras({role: Waveform(sound, rate) for role, sound in stems.items()}, stem_files)
+    placed = {t.role: Waveform(place(stems[t.role], t) * HEADROOM, rate) for t in score.tracks}
+    extras = stem_extras(placed, stem_files)
     if options["midi"]:
         extras.append((options["midi"], lambda part: write_midi(score, part)))
     if options["plan"]:
         extras.append((options["plan"], lambda part: part.write_text(plan.to_json(), encoding="utf-8")))
     facts = _facts(prompt, params, plan, renderer, waveform, target, timings)
-    report([facts], [write_sound(waveform, facts, target, extras)], options["json"])
+    report([facts], [write_sound(waveform, facts, target, extras)], options["as_json"])
 
 
 def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
@@ -70,7 +71,14 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
     if params.plan is not None:
         return params.plan
     facts = parse_prompt(prompt)
-    said = Attributes(facts.style, facts.tempo, facts.key, facts.moods[0] if facts.moods else None, facts.instruments)
+    said = Attributes(
+        style=facts.style,
+        tempo=facts.tempo,
+        key=facts.key,
+        mood=facts.moods[0] if facts.moods else None,
+        instruments=facts.instruments,
+        only=facts.only,
+    )
     return plan_music(said, params.constraints)
 
 
@@ -112,7 +120,7 @@ def _facts(
             "attributes": "words of the prompt",
             "plan": "given by --from-plan" if params.plan else "rules",
             "notes": "rules",
-            "sound": f"SoundFont {renderer.font.name}",
+            "sound": f"SoundFont {renderer.font.name}, sha256 {renderer.font_sha256}",
         },
         audio=sidecar.audio_facts(target.path, waveform),
     )

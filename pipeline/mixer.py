@@ -12,6 +12,8 @@ from ..composition.score import Track
 
 __all__ = ["dry_mix", "mix", "place"]
 
+HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effects and limiter want room
+
 
 def place(stem: np.ndarray, track: Track) -> np.ndarray:
     """Put a stem [1 or 2, L] at the level and place of its track: [2, L]; constant power over the panorama."""
@@ -49,10 +51,12 @@ def mix(
     Returns:
         [2, L] float32 with a peak of at most 0.98.
     """
-    sound = dry_mix(stems, tracks)
+    sound = dry_mix(stems, tracks) * HEADROOM
     kind = effects.get("reverb", "none")
     if kind != "none":
-        sends = np.sum([place(stems[t.role], t) * np.float32(t.reverb_send) for t in tracks], axis=0, dtype=np.float32)
+        sends = np.sum(
+            [place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks], axis=0, dtype=np.float32
+        )
         seconds = float(effects.get("reverb_seconds", 1.0))
         sound = sound + fx.reverb(sends, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
     if effects.get("drive"):

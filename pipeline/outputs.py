@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import re
+import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,10 +186,20 @@ def write_generation(generation: Generation, target: Target, stems: Mapping[str,
 
 
 def stem_extras(stems: Mapping[str, Waveform], paths: Mapping[str, Path]) -> list[Extra]:
-    """Pair the file of each role that played with what writes it."""
+    """Pair the file of each role that played with what writes it.
 
-    def writer(waveform: Waveform, format: str) -> Callable[[Path], object]:
-        return lambda part: _save(waveform, part, format, None)
+    Stems louder than a file can hold are all turned down alike, so that they still sum to the mix, only quieter.
+    """
+    loudest = max((stem.peak for stem in stems.values()), default=0.0)
+    gain = min(1.0, 1.0 / max(loudest, 1e-9))
+    if gain < 1:
+        logging.getLogger(__name__).warning(
+            "stems peak at %.2f; all are turned down by %.1f dB", loudest, -20 * math.log10(gain)
+        )
+
+    def writer(stem: Waveform, format: str) -> Callable[[Path], object]:
+        quieter = stem if gain == 1 else replace(stem, samples=stem.samples * gain * (1 - 1e-6))
+        return lambda part: _save(quieter, part, format, None)
 
     return [(path, writer(stems[role], path.suffix[1:])) for role, path in paths.items() if role in stems]
 
@@ -205,7 +218,17 @@ def _save(waveform: Waveform, part: Path, format: str, tags: dict[str, str] | No
     """Save and read the length back: a full disk can end a sound file early without an error."""
     import soundfile
 
-    waveform.save(part, format=format, tags=tags)
-    written, wanted = soundfile.info(part).frames, waveform.samples.shape[-1]
+    wanted = waveform.samples.shape[-1]
+    try:
+        waveform.save(part, format=format, tags=tags)
+        written = soundfile.info(part).frames
+    except AudioError as error:
+        if not isinstance(error.__cause__, (OSError, RuntimeError)):
+            raise  # the sound is at fault, not the disk
+        written = 0
     if abs(written - wanted) > (0 if format in ("wav", "flac") else 4096):  # lossy formats pad their last block
-        raise AudioError(f"'{part.parent}' took {written} of {wanted} samples. Is the disk full? Nothing was kept.")
+        free = shutil.disk_usage(part.parent).free / 2**20
+        raise AudioError(
+            f"Writing {waveform.duration:.1f} s of {format} to '{part.parent}' failed; {free:.1f} MiB are free there. "
+            "Free some space or choose another --output. Nothing was kept."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import numbers
 import secrets
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_DURATION", "MAX_DURATION", "Generation", "GenerationParams", "check_prompt", "resolve_params"]
 
+logger = logging.getLogger(__name__)
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces
 MAX_SEED = 2**63 - 1
@@ -191,7 +193,10 @@ def _stated(prompt: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the prompt says of length, meter and silence; a length that was given rules out another."""
     facts = parse_prompt(prompt)
     names = ("meter", "without") if "duration" in given or "bars" in given else ("meter", "without", "bars", "duration")
-    return {name: getattr(facts, name) for name in names if getattr(facts, name)}
+    said = {name: getattr(facts, name) for name in names if getattr(facts, name)}
+    if said.get("meter", "4/4") not in METERS:
+        logger.warning("the prompt asks for %s, which is left out: only %s can be played", said.pop("meter"), list(METERS))
+    return said
 
 
 def _agreed_duration(plan: MusicalPlan, duration: float | None) -> float:
@@ -251,7 +256,7 @@ def _integer(name: str, value: Any, low: int, high: int) -> None:
     """Raise ConfigError unless `value` is None or a whole number in low..high."""
     if value is None:
         return
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= value <= high:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
         raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
 
 

@@ -33,7 +33,10 @@ class Performer(nn.Module):
         self.lm = CodecLM(**lm)
         width = self.lm.width
         self.conditioners = nn.ModuleDict(
-            {name: registry.build("conditioning", name, width=width, **settings) for name, settings in conditioners.items()}
+            {
+                name: registry.build("conditioning", name, width=width, **settings)
+                for name, settings in conditioners.items()
+            }
         )
 
     def frames(

@@ -85,9 +85,7 @@ class Pipeline:
             done.append(self._generate_one(text, settled, seed, report))
         return done[0] if isinstance(prompt, str) and len(done) == 1 else done
 
-    def _generate_one(
-        self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None
-    ) -> Generation:
+    def _generate_one(self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None) -> Generation:
         clock = _Clock()
         text = self.embed(prompt)
         plan, heard = self.compose(prompt, text, params, seed)

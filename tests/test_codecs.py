@@ -122,7 +122,9 @@ def test_filters_cover_the_band_and_a_tone_lands_in_its_band() -> None:
     time = torch.arange(24000) / 24000
     levels = {f: mel(torch.sin(2 * math.pi * f * time)[None])[0, :, 50] for f in (262.0, 277.0, 3000.0)}
     assert levels[262.0].argmax() != levels[277.0].argmax()  # neighbouring semitones at middle C
-    assert int(levels[3000.0].argmax()) > mel.num_low and float(levels[3000.0].max()) > -1.0 > float(levels[3000.0].median())
+    assert int(levels[3000.0].argmax()) > mel.num_low and float(levels[3000.0].max()) > -1.0 > float(
+        levels[3000.0].median()
+    )
 
 
 def test_quantiser_levels_reduce_the_error_one_after_another() -> None:

@@ -64,9 +64,7 @@ class CodecStage:
         frames = config["crop_frames"] * 4
         out.mkdir(parents=True, exist_ok=True)
         shards = config["shards"]
-        self.data = MelCache(
-            pool, self.module, out / "mel-train.npy", held_out=False, shortest=frames, shards=shards
-        )
+        self.data = MelCache(pool, self.module, out / "mel-train.npy", held_out=False, shortest=frames, shards=shards)
         self.held_out = MelCache(
             pool, self.module, out / "mel-held-out.npy", held_out=True, shortest=frames, shards=shards
         )
@@ -95,7 +93,11 @@ class CodecStage:
                 latent, commitment, used = quantiser(latent, keep)
             rebuilt, _ = codec.mel_from_latent(latent)
         error = (rebuilt.float() - mel).abs().mean()
-        metrics = {"mel_l1": 2.5 * float(error.detach()), "commitment": float(commitment.detach()), "used_least": float(used.min())}
+        metrics = {
+            "mel_l1": 2.5 * float(error.detach()),
+            "commitment": float(commitment.detach()),
+            "used_least": float(used.min()),
+        }
         return error + self.config["commitment_weight"] * commitment, metrics
 
     def _levels(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -81,7 +81,9 @@ def to_int16(audio: np.ndarray) -> np.ndarray:
     return np.round(audio * (32767 / FULL_SCALE)).astype(np.int16)
 
 
-def render_piece(plan: MusicalPlan, renderer: Renderer, with_mix: bool) -> list[tuple[str, int, np.ndarray, np.ndarray]]:
+def render_piece(
+    plan: MusicalPlan, renderer: Renderer, with_mix: bool
+) -> list[tuple[str, int, np.ndarray, np.ndarray]]:
     """Play one plan: (role, program, mono int16 audio, note table) for each stem, and for the mix if asked."""
     score = arrange(plan)
     stems = renderer.render(score)
@@ -147,7 +149,9 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         self.folders = sorted(p for p in Path(folder).glob("shard-*") if p.suffix != ".part")
         if len(self.folders) < 2:
-            raise ConfigError(f"{folder} holds {len(self.folders)} shards; training needs 2 or more. Run the pool stage.")
+            raise ConfigError(
+                f"{folder} holds {len(self.folders)} shards; training needs 2 or more. Run the pool stage."
+            )
         self.audio = [np.load(f / "audio.npy", mmap_mode="r") for f in self.folders]
         self.notes = [np.load(f / "notes.npy", mmap_mode="r") for f in self.folders]
         self.pieces = [[self._piece(line) for line in open(f / "pieces.jsonl")] for f in self.folders]

@@ -1,7 +1,8 @@
-"""Turn the stems of a pool into codes, once, for the vocoder and the transformer to read."""
+"""Read a pool once for the trainers of vocoder and transformer: stems become codes, captions become embeddings."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from .. import registry
-from .pool import Pool, Stem
+from ..composition.captions import caption
+from ..composition.instruments import program_name
+from ..conditioning.minilm import find_folder, load_encoder
+from .pool import Piece, Pool, Stem
 
 __all__ = ["Tokens", "load_codec", "train"]
 
@@ -24,7 +28,7 @@ def load_codec(config: dict[str, Any], weights: str | Path) -> Any:
 
 @torch.no_grad()
 def train(config: dict[str, Any], out: Path) -> None:
-    """Write `tokens.npy` ([frames, K] int16, stems end to end) into every shard of the pool that lacks it."""
+    """Write `tokens.npy` ([frames, K] int16, stems end to end) and `text.npy` into every shard that lacks them."""
     pool, codec = Pool(config["pool"]), load_codec(config["codec"], config["codec_weights"])
     for index, (folder, pieces) in enumerate(zip(pool.folders, pool.pieces, strict=True)):
         if (folder / "tokens.npy").exists():
@@ -36,6 +40,34 @@ def train(config: dict[str, Any], out: Path) -> None:
         np.save(folder / "tokens.part.npy", np.concatenate(rows))
         (folder / "tokens.part.npy").rename(folder / "tokens.npy")
         print(f"{folder.name}: {sum(map(len, rows))} frames", flush=True)
+    embed_captions(pool, config["captions"], config["seed"])
+
+
+def facts_of(piece: Piece) -> dict[str, Any]:
+    """What a caption may say about a piece."""
+    plan = piece.plan
+    return {
+        "style": plan.style,
+        "tempo": plan.tempo,
+        "key": plan.key,
+        "mood": plan.mood,
+        "meter": plan.meter,
+        "instruments": [program_name(role, program) for role, program in plan.instruments.items()],
+        "energy": sum(bar.section.energy for bar in plan.bars) / plan.num_bars,
+    }
+
+
+def embed_captions(pool: Pool, count: int, seed: int) -> None:
+    """Write `text.npy` ([pieces, count, E] float16) into every shard: embeddings of captions drawn for each piece."""
+    encoder = load_encoder(find_folder())
+    for index, (folder, pieces) in enumerate(zip(pool.folders, pool.pieces, strict=True)):
+        if (folder / "text.npy").exists():
+            continue
+        rng = random.Random(f"{seed}:captions:{index}")
+        texts = [caption(facts_of(piece), rng) for piece in pieces for _ in range(count)]
+        vectors = encoder.encode(texts, batch_size=64).numpy().astype(np.float16)
+        np.save(folder / "text.part.npy", vectors.reshape(len(pieces), count, -1))
+        (folder / "text.part.npy").rename(folder / "text.npy")
 
 
 class Tokens:

@@ -53,7 +53,11 @@ class SpectralLoss(nn.Module):
                 bass_loss = (a - b).abs().sum(-1).mean() / (b.abs().sum(-1).mean() + 1e-3)
         count = len(self.sizes)
         total = mel_loss / count + magnitude_loss / count + 0.3 * bass_loss
-        parts = {"mel": float(mel_loss.detach()) / count, "magnitude": float(magnitude_loss.detach()) / count, "bass": float(bass_loss.detach())}
+        parts = {
+            "mel": float(mel_loss.detach()) / count,
+            "magnitude": float(magnitude_loss.detach()) / count,
+            "bass": float(bass_loss.detach()),
+        }
         return total, parts
 
 

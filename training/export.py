@@ -1,0 +1,59 @@
+"""Put the trained parts together as a model folder that `gen_audio.load` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..conditioning.attributes import AttributeHeads
+from ..errors import ConfigError
+from ..pipeline import checkpoint
+
+__all__ = ["train"]
+
+LIMIT = 32 * 2**20  # bytes that the weights of one release may take
+
+
+def train(config: dict[str, Any], out: Path) -> None:
+    """Write `config.yaml` and `model.safetensors` of a model.
+
+    Keys of config: name, licence, codec, codec_weights, lm_config (the YAML that the performer was trained with),
+    lm_weights, attributes (file that the attribute stage wrote), sampling, int8 (prefixes of tensors stored as int8).
+
+    Raises:
+        ConfigError: the folder would be larger than a release may be.
+    """
+    recipe = yaml.safe_load(Path(config["lm_config"]).read_text())
+    heads = AttributeHeads.load(Path(config["attributes"]))
+    tensors: dict[str, Tensor] = {}
+    parts = {
+        "codec.": load_file(config["codec_weights"]),
+        "performer.": load_file(config["lm_weights"]),
+        "attributes.": heads.state_dict(),
+    }
+    for prefix, part in parts.items():
+        tensors |= {prefix + name: value for name, value in part.items()}
+    model = {
+        "name": config["name"],
+        "licence": config["licence"],
+        "codec": config["codec"],
+        "lm": recipe["lm"],
+        "conditioners": recipe["conditioners"],
+        "attributes": {
+            "styles": list(heads.styles),
+            "moods": list(heads.moods),
+            "instruments": list(heads.instruments),
+            "hidden": heads.hidden,
+        },
+        "sampling": config["sampling"],
+        "roles": {"stems": True, "mix": bool(recipe["role_weights"].get("mix"))},
+    }
+    checkpoint.save(out, model, tensors, int8=tuple(config["int8"]))
+    size = (out / "model.safetensors").stat().st_size
+    if size > LIMIT:
+        raise ConfigError(f"{out} holds {size / 2**20:.1f} MiB; a release may hold {LIMIT / 2**20:.0f}. Store more as int8.")
+    print(f"{out}: {size / 2**20:.1f} MiB, sha256 {checkpoint.sha256(out / 'model.safetensors')}")
