@@ -82,7 +82,7 @@ def play(
     without: Without = None,
     sections: Sections = None,
     bars: Bars = None,
-    plan: Annotated[Path | None, _option("Play this plan, a JSON file.", MUSIC)] = None,
+    plan: Annotated[Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     model: Annotated[str, _option("Name of: gen-audio models, or a folder.", SAMPLING)] = "etude",
     device: Annotated[str, _option("auto, cpu, cuda or mps.", SAMPLING)] = "auto",
     num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
@@ -125,7 +125,9 @@ def compose(
     without: Without = None,
     sections: Sections = None,
     bars: Bars = None,
-    from_plan: Annotated[Path | None, _option("Play this plan, a JSON file.", MUSIC)] = None,
+    from_plan: Annotated[
+        Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)
+    ] = None,
     soundfont: Annotated[Path | None, _option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,
     output: Output = None,
     format: Format = None,

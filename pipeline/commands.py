@@ -20,7 +20,7 @@ from . import sidecar
 from .outputs import plan_targets, stem_paths, write_generation
 from .params import Generation, GenerationParams, check_prompt, resolve_params
 
-__all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params"]
+__all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params", "read_plan"]
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 FOLDERS = {
@@ -36,7 +36,7 @@ def generate(options: Mapping[str, Any]) -> None:
     """Play a prompt and write the files; `options` are those of the command line, None where not given."""
     prompt = check_prompt(options["prompt"])
     check_device(options["device"])
-    plan = MusicalPlan.load(options["plan"]) if options["plan"] else None
+    plan = read_plan(options["plan"])
     params = read_params(prompt, options, plan)
     several = params.num_samples > 1
     targets = plan_targets(
@@ -63,6 +63,18 @@ def generate(options: Mapping[str, Any]) -> None:
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
+
+
+def read_plan(path: Path | None) -> MusicalPlan | None:
+    """Read a plan file, or the plan inside a sidecar; None for no path."""
+    if path is None:
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return MusicalPlan.load(path)  # which says what is wrong with it
+    is_sidecar = isinstance(data, dict) and "sidecar_version" in data
+    return MusicalPlan.from_dict(data["plan"] if is_sidecar else data)
 
 
 def read_params(prompt: str, options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:

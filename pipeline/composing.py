@@ -19,7 +19,7 @@ from ..composition.score import Score
 from ..composition.style import load_style
 from ..errors import ConfigError
 from . import sidecar
-from .commands import read_params, report
+from .commands import read_params, read_plan, report
 from .mixer import HEADROOM, mix, place
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
 from .params import GenerationParams, check_prompt
@@ -31,7 +31,7 @@ def compose(options: Mapping[str, Any]) -> None:
     """Compose a prompt and write sound, sidecar and whatever else was asked for."""
     prompt = check_prompt(options["prompt"])
     source = options["from_plan"]
-    params = read_params(prompt, options, MusicalPlan.load(source) if source else None)
+    params = read_params(prompt, options, read_plan(source))
     if params.num_samples != 1 or params.seed is None:
         raise ConfigError("compose makes one piece. Leave --num-samples out.")
     inputs = [source] if source else []

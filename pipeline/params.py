@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import numbers
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from ..composition.style import load_style
 from ..composition.theory import Chord, Key
 from ..config import check_keys
 from ..errors import ConfigError, UnknownNameError
+from .checks import check_integer, check_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,27 +81,27 @@ class GenerationParams:
         self._check_music()
 
     def _check_numbers(self) -> None:
-        _number("duration", self.duration, 0.0, MAX_DURATION, unit=" seconds", above=True)
-        _integer("seed", self.seed, 0, MAX_SEED)
+        check_number("duration", self.duration, 0.0, MAX_DURATION, unit=" seconds", above=True)
+        check_integer("seed", self.seed, 0, MAX_SEED)
         for role, seed in self.role_seeds.items():
             if role not in ROLES:
                 raise UnknownNameError("role", role, ROLES)
-            _integer(f"role_seeds, {role}", seed, 0, MAX_SEED)
-        _integer("num_samples", self.num_samples, 1, 1000)
-        _number("guidance_scale", self.guidance_scale, 0.0, 100.0)
-        _number("plan_guidance", self.plan_guidance, 0.0, 100.0)
-        _number("tempo", self.tempo, 30.0, 300.0, unit=" BPM")
-        _integer("bars", self.bars, 1, 2000)
+            check_integer(f"role_seeds, {role}", seed, 0, MAX_SEED)
+        check_integer("num_samples", self.num_samples, 1, 1000)
+        check_number("guidance_scale", self.guidance_scale, 0.0, 100.0)
+        check_number("plan_guidance", self.plan_guidance, 0.0, 100.0)
+        check_number("tempo", self.tempo, 30.0, 300.0, unit=" BPM")
+        check_integer("bars", self.bars, 1, 2000)
         if self.loudness not in ("peak", "none"):
             if isinstance(self.loudness, str):
                 raise ConfigError(f"loudness is '{self.loudness}'; give a LUFS value such as -16, 'peak' or 'none'.")
-            _number("loudness", self.loudness, -70.0, 0.0, unit=" LUFS")
+            check_number("loudness", self.loudness, -70.0, 0.0, unit=" LUFS")
 
     def _check_sampling(self) -> None:
-        _number("temperature", self.temperature, 0.0, 10.0)
-        _integer("top_k", self.top_k, 1, 1_000_000)
-        _number("top_p", self.top_p, 0.0, 1.0, above=True)
-        _number("min_p", self.min_p, 0.0, 1.0, above=True)
+        check_number("temperature", self.temperature, 0.0, 10.0)
+        check_integer("top_k", self.top_k, 1, 1_000_000)
+        check_number("top_p", self.top_p, 0.0, 1.0, above=True)
+        check_number("min_p", self.min_p, 0.0, 1.0, above=True)
         rules = [name for name in ("top_k", "top_p", "min_p") if getattr(self, name) is not None]
         if rules and self.temperature == 0:
             raise ConfigError(f"temperature 0 always takes the likeliest code, so {rules[0]} has no effect. Drop one.")
@@ -195,7 +195,9 @@ def _stated(prompt: str, given: dict[str, Any]) -> dict[str, Any]:
     names = ("meter", "without") if "duration" in given or "bars" in given else ("meter", "without", "bars", "duration")
     said = {name: getattr(facts, name) for name in names if getattr(facts, name)}
     if said.get("meter", "4/4") not in METERS:
-        logger.warning("the prompt asks for %s, which is left out: only %s can be played", said.pop("meter"), list(METERS))
+        logger.warning(
+            "the prompt asks for %s, which is left out: only %s can be played", said.pop("meter"), list(METERS)
+        )
     return said
 
 
@@ -240,24 +242,6 @@ def check_prompt(prompt: str) -> str:
     if not isinstance(prompt, str) or not prompt.strip():
         raise ConfigError(f"prompt is {prompt!r}; it must hold words. Say what to play, such as 'lofi jazz piano'.")
     return prompt.strip()
-
-
-def _number(name: str, value: Any, low: float, high: float, *, unit: str = "", above: bool = False) -> None:
-    """Raise ConfigError unless `value` is None or a finite number in low..high (above low, if `above`)."""
-    if value is None:
-        return
-    fits = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not low <= value <= high or (above and value == low):
-        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-        raise ConfigError(f"{name} is {value!r}; it must be a number {bounds}{unit}.")
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> None:
-    """Raise ConfigError unless `value` is None or a whole number in low..high."""
-    if value is None:
-        return
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not low <= int(value) <= high:
-        raise ConfigError(f"{name} is {value!r}; it must be a whole number from {low} to {high}.")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..errors import ConfigError, UnknownNameError
 
 __all__ = ["STAGES", "run_stage"]
 
-STAGES = ("attributes", "codec", "lm", "pool", "tokens", "vocoder")
+STAGES = ("pool", "codec", "tokens", "vocoder", "lm", "attributes", "export")
 
 
 def run_stage(

@@ -1,0 +1,132 @@
+"""From a command line to files, with a tiny model of random weights: everything but the beauty."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from gen_audio import registry
+from gen_audio.audio import Waveform
+from gen_audio.composition.style import style_names
+from gen_audio.conditioning.attributes import AttributeHeads
+from gen_audio.pipeline import checkpoint
+from gen_audio.pipeline.cli import run
+from gen_audio.pipeline.performer import Performer
+
+CODEC = {"n_q": 4, "card": 64, "width": 32, "latent_width": 8, "vocoder_width": 32}
+CODEC |= {"encoder_layers": 1, "decoder_layers": 1, "vocoder_layers": 1}
+LM = {"n_q": 4, "card": 64, "width": 32, "num_layers": 1, "num_heads": 2, "window": 50}
+CONFIG = {
+    "name": "nano",
+    "licence": "Apache-2.0",
+    "codec": {"name": "spectral", **CODEC},
+    "lm": {**LM, "head": {"name": "depth", "width": 16, "num_layers": 1, "num_heads": 2}},
+    "conditioners": {"notes": {}, "plan": {}, "timing": {}, "minilm": {}},
+    "attributes": {"styles": style_names(), "moods": ["calm"], "instruments": ["piano"], "hidden": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "nano"
+    torch.manual_seed(0)
+    modules = {
+        "codec": registry.build("codecs", **CONFIG["codec"]),
+        "performer": Performer(lm=CONFIG["lm"], conditioners=CONFIG["conditioners"]),
+        "attributes": AttributeHeads(**CONFIG["attributes"]),
+    }
+    for tensor in modules["codec"].state_dict().values():
+        if tensor.is_floating_point() and not tensor.any():  # codebooks start at zero, so every code would sound alike
+            tensor.normal_(std=0.5)
+    tensors = {
+        f"{part}.{name}": value for part, module in modules.items() for name, value in module.state_dict().items()
+    }
+    checkpoint.save(folder, CONFIG, tensors)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def play(model: Path, *arguments: str) -> int:
+    return run(["lofi jazz piano", "--model", str(model), *arguments])
+
+
+def test_a_prompt_becomes_a_sound_a_sidecar_and_stems(model: Path) -> None:
+    assert play(model, "--duration", "1.5", "--seed", "4", "--stems", "stems") == 0
+    said = json.loads(Path("lofi-jazz-piano-4.json").read_text())
+    sound = soundfile.info("lofi-jazz-piano-4.wav")
+    assert (sound.frames, sound.channels) == (round(1.5 * sound.samplerate), 2)
+    assert said["kind"] == "generated" and said["model"]["sha256"] == checkpoint.read_config(model)["sha256"]
+    assert {path.stem for path in Path("stems").iterdir()} == set(said["plan"]["instruments"])
+    assert f"seed {said['seed']}" in soundfile.SoundFile("lofi-jazz-piano-4.wav").comment
+
+
+def test_the_sidecar_makes_the_piece_again(model: Path) -> None:
+    assert play(model, "--duration", "1", "-o", "a.flac") == 0
+    seed = json.loads(Path("a.json").read_text())["seed"]
+    assert play(model, "--plan", "a.json", "--seed", str(seed), "-o", "b.flac") == 0
+    assert np.array_equal(Waveform.read("a.flac").samples, Waveform.read("b.flac").samples)
+
+
+def test_one_role_played_anew_leaves_the_others_bit_exact(model: Path) -> None:
+    common = ["--duration", "1", "--seed", "4", "--instruments", "piano, bass, drums"]
+    assert play(model, *common, "--stems", "one") == 0
+    assert play(model, *common, "-o", "b.wav", "--stems", "two", "--role-seed", "drums=9") == 0
+    changed = {path.stem for path in Path("one").iterdir() if path.read_bytes() != Path("two", path.name).read_bytes()}
+    assert changed == {"drums"}
+
+
+def test_a_silenced_role_has_no_stem(model: Path) -> None:
+    assert play(model, "--duration", "1", "--seed", "4", "--instruments", "piano, drums", "-o", "a.wav") == 0
+    assert play(model, "--plan", "a.json", "-o", "b.wav", "--stems", "stems", "--without", "drums") == 0
+    stems = {path.stem for path in Path("stems").iterdir()}
+    assert "chords" in stems and "drums" not in stems
+
+
+def test_several_samples_have_a_seed_each(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(model, "--duration", "0.5", "--seed", "4", "--num-samples", "2", "--json") == 0
+    assert [piece["seed"] for piece in json.loads(capsys.readouterr().out)] == [4, 5]
+    assert sorted(path.name for path in Path().glob("*.wav")) == ["lofi-jazz-piano-4.wav", "lofi-jazz-piano-5.wav"]
+
+
+def test_damaged_weights_are_refused_by_their_hash(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = shutil.copytree(model, tmp_path / "bad")
+    with open(bad / "model.safetensors", "r+b") as file:
+        file.truncate(1000)
+    assert play(bad) == 2
+    assert "sha256" in capsys.readouterr().err
+    assert not list(Path().glob("*.wav"))
+
+
+def test_a_prompt_beyond_the_encoder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["word " * 600, "--model", str(model)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(Path().iterdir())
+
+
+def test_ctrl_c_leaves_no_file_and_exits_with_130(model: Path) -> None:
+    code = "import sys; from gen_audio.pipeline import cli; print('ready', flush=True); sys.exit(cli.run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "lofi", "--model", str(model), "--duration", "3000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1].startswith("gen-audio: interrupted")
+    assert not list(Path().iterdir())
