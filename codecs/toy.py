@@ -1,4 +1,4 @@
-"""A weightless codec: every frame is one averaged sample, quantised in residual levels. For tests and nano pipelines."""
+"""A weightless codec: a frame is one averaged sample, quantised in residual levels. For tests and nano pipelines."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..composition import effects as fx
 from ..composition.score import Track
 
-__all__ = ["dry_mix", "mix", "place"]
+__all__ = ["HEADROOM", "dry_mix", "mix", "place"]
 
 HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effects and limiter want room
 

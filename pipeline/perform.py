@@ -94,7 +94,7 @@ class _Conditions:
         """Conditions that a guidance pass leaves out: the text, or text, plan and notes."""
         everyone = torch.ones(NUM_ROWS, dtype=torch.bool)
         left_out = {"full": (), "no_text": ("minilm",), "null": ("minilm", "plan", "notes")}[name]
-        return {part: everyone for part in left_out} or None
+        return dict.fromkeys(left_out, everyone) or None
 
 
 @torch.inference_mode()

@@ -18,13 +18,13 @@ from ..codecs.base import Codec
 from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..composition.planner import plan_music
-from ..composition.score import Score
+from ..composition.score import Score, Track
 from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import CheckpointError, ConfigError
 from . import checkpoint
 from .guidance import Guidance
-from .mixer import mix
+from .mixer import HEADROOM, mix, place
 from .params import Generation, GenerationParams, check_prompt, resolve_params
 from .perform import play
 from .performer import Performer
@@ -96,12 +96,13 @@ class Pipeline:
         stems = self.decode(codes, plan.duration)
         clock.stop("decode")
         waveform = self.mix(stems, score, plan).normalise(params.loudness)
+        placed = {t.role: self.place(stems[t.role], t) for t in score.tracks if t.role in stems}
         clock.stop("mix")
         return Generation(
             prompt=prompt,
             waveform=waveform,
             codes=codes,
-            stems=stems,
+            stems=placed,
             seed=seed,
             plan=plan,
             params=params,
@@ -140,7 +141,7 @@ class Pipeline:
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """Let the network play the roles of a score that are wanted: role -> codes [K, T]."""
-        roles = [track.role for track in score.tracks if track.role not in params.without]
+        roles = [track.role for track in score.tracks if not params.is_silent(track.role, track.program)]
         if not roles:
             raise ConfigError("no role is left to play. Take one role out of `without`, or change the plan.")
         seeds = {role: dict(params.role_seeds).get(role, seed) for role in roles}
@@ -183,6 +184,10 @@ class Pipeline:
             pieces = [piece[0].numpy() for piece in self.codec.decode_stream(rows[None])]
             stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
         return stems
+
+    def place(self, stem: Waveform, track: Track) -> Waveform:
+        """Put a stem where it stands in the mix; all stems so placed sum to the mix before effects and loudness."""
+        return Waveform(place(stem.samples, track) * HEADROOM, self.sample_rate)
 
     def mix(self, stems: Mapping[str, Waveform], score: Score, plan: MusicalPlan) -> Waveform:
         """Mix stems to stereo with the style's effects."""

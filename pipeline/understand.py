@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +14,6 @@ from .params import GenerationParams
 
 __all__ = ["understand"]
 
-WISHES = ("tempo", "key", "meter", "chords", "instruments", "style", "bars", "duration")
-
 
 def understand(
     prompt: str, text: Tensor, heads: AttributeHeads, params: GenerationParams, seed: int
@@ -25,7 +24,7 @@ def understand(
         prompt: the words.
         text: [1, E], their embedding.
         heads: the classifier of embeddings.
-        params: the user's flags, which become constraints.
+        params: the user's flags, and what the prompt says in exact words, which become constraints.
         seed: of the plan.
 
     Returns:
@@ -41,10 +40,7 @@ def understand(
         instruments=tuple(found["instruments"].value or ()),
         only=facts.only,
     )
-    given = {name: getattr(params, name) for name in WISHES if getattr(params, name) is not None}
-    said = {"meter": facts.meter} if facts.meter in ("3/4", "4/4", "6/8") else {}
-    without = tuple(dict.fromkeys((*params.without, *facts.without)))
-    constraints = Constraints(**{**said, **given}, without=without, seed=seed)
+    constraints = replace(params.constraints, seed=seed)
     heard = {
         name: {"value": finding.value, "confidence": round(float(finding.confidence), 3), "by": finding.source}
         for name, finding in found.items()

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-
 from gen_audio import registry
 from gen_audio.codecs.layers.inverse_stft import InverseSTFT
 from gen_audio.codecs.layers.mel import LogMel, warped_bands

@@ -55,5 +55,7 @@ def train(config: dict[str, Any], out: Path) -> None:
     checkpoint.save(out, model, tensors, int8=tuple(config["int8"]))
     size = (out / "model.safetensors").stat().st_size
     if size > LIMIT:
-        raise ConfigError(f"{out} holds {size / 2**20:.1f} MiB; a release may hold {LIMIT / 2**20:.0f}. Store more as int8.")
+        raise ConfigError(
+            f"{out} holds {size / 2**20:.1f} MiB; a release may hold {LIMIT / 2**20:.0f}. Store more as int8."
+        )
     print(f"{out}: {size / 2**20:.1f} MiB, sha256 {checkpoint.sha256(out / 'model.safetensors')}")
