@@ -27,8 +27,7 @@ __all__ = ["NUM_ROWS", "play"]
 
 # Every role has its own row of a batch that is always this long, whichever roles play. So a matrix product rounds a
 # row the same way whether or not another role is left out or played again: stems stay bit-exact.
-NUM_ROWS = 8
-MIX_ROLE = len(ROLES)
+NUM_ROWS = len(ROLES)
 BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
 
@@ -51,11 +50,7 @@ class _Conditions:
         self.notes = [
             note_array(tracks[role].notes if role in tracks else (), score.seconds_per_beat) for role in ROLES
         ]
-        programs = [tracks[role].program if role in tracks else -1 for role in ROLES]
-        spare = NUM_ROWS - len(ROLES)
-        self.notes += [note_array((), 1.0)] * spare
-        self.role_ids = [*range(len(ROLES)), *[MIX_ROLE] * spare]
-        self.programs = [*programs, *[-1] * spare]
+        self.programs = [tracks[role].program if role in tracks else -1 for role in ROLES]
         self.first, self.block = 0, torch.empty(0)
 
     def __call__(self, frame: int) -> Tensor:
@@ -70,16 +65,16 @@ class _Conditions:
         rolls = [
             note_roll(
                 table,
-                is_drums=role == ROLES.index("drums"),
+                is_drums=role == "drums",
                 start_frame=start - margin,
                 num_frames=BLOCK + 2 * margin,
                 frame_rate=self.frame_rate,
             )
-            for table, role in zip(self.notes, self.role_ids, strict=True)
+            for table, role in zip(self.notes, ROLES, strict=True)
         ]
         plan = plan_frames(self.plan, start_frame=start, num_frames=BLOCK, frame_rate=self.frame_rate)
         prepared: dict[str, Mapping[str, Tensor]] = {
-            "notes": parts["notes"].prepare(rolls, self.role_ids, self.programs),
+            "notes": parts["notes"].prepare(rolls, range(NUM_ROWS), self.programs),
             "plan": parts["plan"].prepare([plan] * NUM_ROWS),
             "timing": parts["timing"].prepare(
                 [start] * NUM_ROWS, BLOCK, [self.plan.duration] * NUM_ROWS, self.frame_rate
@@ -128,8 +123,7 @@ def play(
     """
     lm = performer.lm
     conditions = _Conditions(performer, score, plan, text, roles, guidance.passes, frame_rate)
-    row_seeds = [*(seeds.get(role, 0) for role in ROLES), *[0] * (NUM_ROWS - len(ROLES))]
-    noise = GumbelNoise(row_seeds, range(NUM_ROWS), n_q=lm.n_q, card=lm.card)
+    noise = GumbelNoise([seeds.get(role, 0) for role in ROLES], range(NUM_ROWS), n_q=lm.n_q, card=lm.card)
     fused = Fused(NUM_ROWS, len(guidance.passes), conditions)
     pattern = Parallel(n_q=lm.n_q, special_token_id=lm.special_token_id)
     codes = torch.empty((NUM_ROWS, lm.n_q, num_frames), dtype=torch.int16)
