@@ -11,7 +11,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from .. import registry
-from .loop import run
+from .loop import autocast, run
 from .pool import Pool
 
 __all__ = ["CodecStage", "MelCache", "train"]
@@ -75,18 +75,15 @@ class CodecStage:
         gain = torch.from_numpy(rng.uniform(-0.5, 0.2, (len(mel), 1, 1)).astype(np.float32))  # -11 .. +4 dB
         return (mel + gain).clamp(min=floor)
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.config["bf16"])
-
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         codec, quantiser = self.module, self.module.quantiser
         if step == self.config["quantise_from"]:
-            with torch.no_grad(), self.autocast():
+            with torch.no_grad(), autocast(self.config["bf16"]):
                 latents = [codec.latent(self.batch(self.data, rng)).flatten(0, 1) for _ in range(10)]
             quantiser.start(torch.cat(latents))
         mel = self.batch(self.data, rng)
         commitment, used = torch.zeros(()), torch.ones(1)
-        with self.autocast():
+        with autocast(self.config["bf16"]):
             latent = codec.latent(mel)
             if step >= self.config["quantise_from"]:
                 keep = torch.from_numpy(self._levels(rng, len(mel)))

@@ -15,7 +15,7 @@ from ..composition.score import ROLES
 from ..conditioning.notes import note_roll
 from ..conditioning.plan import plan_frames
 from ..pipeline.performer import Performer
-from .loop import run
+from .loop import autocast, run
 from .pool import MIX, Piece, Pool, Stem
 from .tokens import Tokens
 
@@ -121,7 +121,7 @@ class LMStage:
         """Cross-entropy in nats of each level [K], on a random `share` of the frames."""
         lm = self.module.lm
         trim = self.module.conditioners["notes"].margin
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config["bf16"]):
+        with autocast(self.config["bf16"]):
             frames = self.module.frames(prepared, drop, trim)
             history = self._history(rng, codes) if self.module.training else codes
             hidden = lm.hidden(codes, frames, history=history).flatten(0, 1)  # [B * T, D]

@@ -6,6 +6,7 @@ seeded by (seed, n), so a run that was killed and resumed takes the very steps i
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -18,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .curves import draw_curves
 
-__all__ = ["Stage", "learning_rate", "run"]
+__all__ = ["Stage", "autocast", "learning_rate", "run"]
 
 
 class Stage(Protocol):
@@ -36,6 +38,26 @@ class Stage(Protocol):
         ...
 
 
+@functools.cache
+def bf16_pays() -> bool:
+    """Whether a matrix product in bf16 beats one in fp32 here: on CPUs without bf16 units it is several times slower."""
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+        trials = []
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ b
+            trials.append(time.perf_counter() - start)
+        seconds[dtype] = min(trials)
+    return seconds[torch.bfloat16] < seconds[torch.float32]
+
+
+def autocast(bf16: bool | str) -> torch.autocast:
+    """Run linear layers in bf16 if `bf16` is True, or "auto" and it pays; convolutions look after themselves."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays() if bf16 == "auto" else bool(bf16))
+
+
 def learning_rate(step: int, *, peak: float, warmup: int, steps: int, decay: int) -> float:
     """Warm up, stay, then fall linearly to zero over the last `decay` steps (warm-up, stable, decay).
 
@@ -49,7 +71,8 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
     validate_every, checkpoint_minutes. A file `wind-down` in `out` starts the final decay at once. Writes
-    `metrics.jsonl`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
+    `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
+    `model.safetensors`.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
@@ -79,6 +102,7 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
             _log(out, metrics | {"step": step + 1, "seconds": round(progress["seconds"], 1)})
         if last or time.monotonic() - since_save > 60 * config["checkpoint_minutes"]:
             _save(stage.module, optimizer, progress, out)
+            draw_curves(out / "metrics.jsonl", out / "curves.png")
             since_save = time.monotonic()
     save_file(_tensors(stage.module), out / "model.safetensors")
 

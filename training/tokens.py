@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,29 @@ def load_codec(config: dict[str, Any], weights: str | Path) -> Any:
     return codec.eval()
 
 
-@torch.no_grad()
 def train(config: dict[str, Any], out: Path) -> None:
     """Write `tokens.npy` ([frames, K] int16, stems end to end) and `text.npy` into every shard that lacks them."""
-    pool, codec = Pool(config["pool"]), load_codec(config["codec"], config["codec_weights"])
-    for index, (folder, pieces) in enumerate(zip(pool.folders, pool.pieces, strict=True)):
-        if (folder / "tokens.npy").exists():
-            continue
-        rows = []
-        for stem in (s for piece in pieces for s in piece.stems):
-            sound = torch.from_numpy(pool.sound(index, stem))
-            rows.append(codec.encode(sound[None, None])[0].T.numpy().astype(np.int16))
-        np.save(folder / "tokens.part.npy", np.concatenate(rows))
-        (folder / "tokens.part.npy").rename(folder / "tokens.npy")
-        print(f"{folder.name}: {sum(map(len, rows))} frames", flush=True)
+    pool = Pool(config["pool"])
+    jobs = [(config, i) for i, folder in enumerate(pool.folders) if not (folder / "tokens.npy").exists()]
+    with multiprocessing.get_context("spawn").Pool(config["workers"]) as workers:
+        for line in workers.imap_unordered(_encode_shard, jobs):
+            print(line, flush=True)
     embed_captions(pool, config["captions"], config["seed"])
+
+
+@torch.no_grad()
+def _encode_shard(job: tuple[dict[str, Any], int]) -> str:
+    """Encode the stems of one shard, on one thread: shards side by side use the cores better than one on all."""
+    torch.set_num_threads(1)
+    config, index = job
+    pool, codec = Pool(config["pool"]), load_codec(config["codec"], config["codec_weights"])
+    folder, rows = pool.folders[index], []
+    for stem in (s for piece in pool.pieces[index] for s in piece.stems):
+        sound = torch.from_numpy(pool.sound(index, stem))
+        rows.append(codec.encode(sound[None, None])[0].T.numpy().astype(np.int16))
+    np.save(folder / "tokens.part.npy", np.concatenate(rows))
+    (folder / "tokens.part.npy").rename(folder / "tokens.npy")
+    return f"{folder.name}: {sum(map(len, rows))} frames"
 
 
 def facts_of(piece: Piece) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
-from .loop import run
+from .loop import autocast, run
 from .pool import Pool
 from .tokens import Tokens, load_codec
 
@@ -93,7 +93,7 @@ class VocoderStage:
 
     def play(self, codes: Tensor) -> Tensor:
         codec = self.module
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config["bf16"]):
+        with autocast(self.config["bf16"]):
             with torch.no_grad():
                 mel, hidden = codec.mel_from_latent(codec.quantiser.decode(codes))
             return codec.vocoder(mel.float(), hidden.float())

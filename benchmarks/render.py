@@ -1,0 +1,154 @@
+"""Make the sounds that the judges hear: originals by SoundFont, and what codec and network make of the same notes.
+
+Usage: render.py codec|plans|styles FOLDER [--model etude] [--count N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gen_audio import load
+from gen_audio.audio import Waveform
+from gen_audio.composition.arranger import arrange
+from gen_audio.composition.captions import caption
+from gen_audio.composition.plan import MusicalPlan
+from gen_audio.composition.planner import Attributes, Constraints, plan_music
+from gen_audio.composition.renderer import Renderer
+from gen_audio.composition.style import load_style, style_names
+from gen_audio.errors import AudioError
+from gen_audio.pipeline.mixer import mix
+
+SECONDS = 20.0  # of codec and plans; styles take 10, the default of gen-audio
+HELD_OUT = "benchmark"  # seeds of these plans; the training pool has others
+FONTS = {"trained": None, "unseen": "/usr/share/sounds/sf3/FluidR3Mono_GM.sf3"}
+SYLLABLES = ("zor", "bi", "vane", "kuth", "li", "mod", "sa", "prel", "ush", "net", "gra", "oum")
+
+
+def draw_plan(rng: random.Random, style: str, seconds: float) -> MusicalPlan:
+    """Draw a plan of a style with any key, and any tempo of the style."""
+    tonic = rng.choice(["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"])
+    low, high, _ = load_style(style).tempo
+    mode = rng.choice(["major", "minor"])
+    wishes = Constraints(duration=seconds, seed=rng.getrandbits(32), tempo=round(rng.uniform(low, high), 1))
+    return plan_music(Attributes(style=style, key=f"{tonic} {mode}"), wishes)
+
+
+def compose(plan: MusicalPlan, renderer: Renderer) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Play a plan by SoundFont: mono stems as the codec hears them, and the mix."""
+    score = arrange(plan)
+    stems = {role: sound.mean(0, keepdims=True) for role, sound in renderer.render(score).items()}
+    return stems, mixed(stems, plan, renderer.sample_rate)
+
+
+def mixed(stems: dict[str, np.ndarray], plan: MusicalPlan, sample_rate: int) -> np.ndarray:
+    effects = load_style(plan.style).effects
+    return mix(stems, arrange(plan).tracks, effects, sample_rate=sample_rate, seed=plan.seed)
+
+
+def save(samples: np.ndarray, sample_rate: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Waveform(samples, sample_rate).normalise(-16.0).save(path)
+
+
+def facts(plan: MusicalPlan, **more: Any) -> dict[str, Any]:
+    return {"style": plan.style, "tempo": plan.tempo, "key": plan.key, **more}
+
+
+@torch.inference_mode()
+def render_codec(out: Path, model: Any, count: int) -> None:
+    """Round trips of held-out stems, all levels and those that the network predicts, mixed as the originals are."""
+    codec, rate = model.codec, model.sample_rate
+    for font, path in FONTS.items():
+        renderer, rng = Renderer(path, rate), random.Random(HELD_OUT + font)
+        seen, distance, truth = torch.zeros(codec.n_q, codec.card), [], {}
+        for number in range(count):
+            plan = draw_plan(rng, style_names()[number % len(style_names())], SECONDS)
+            try:
+                stems, original = compose(plan, renderer)
+            except AudioError:  # a program that this font cannot play
+                continue
+            name = f"{number:03d}"
+            truth[name] = facts(plan)
+            save(original, rate, out / font / "original" / f"{name}.wav")
+            codes = {role: codec.encode(torch.from_numpy(sound)[None]) for role, sound in stems.items()}
+            for row in codes.values():
+                for level in range(codec.n_q):
+                    seen[level] += torch.bincount(row[0, level], minlength=codec.card)
+            for levels in (codec.n_q, model.performer.lm.n_q):
+                again = {r: codec.decode(c[:, :levels])[0, :, : stems[r].shape[1]].numpy() for r, c in codes.items()}
+                save(mixed(again, plan, rate), rate, out / font / f"levels-{levels}" / f"{name}.wav")
+                for role in stems:
+                    pair = [codec.log_mel(torch.from_numpy(s[role])[None]) for s in (stems, again)]
+                    loud = pair[0].mean(-1) > -1.5  # frames that are not silence, whose distance is zero
+                    if loud.any():
+                        distance.append((levels, 2.5 * float((pair[0] - pair[1]).abs().mean(-1)[loud].mean())))
+        used = [round(float((row > 0).float().mean()), 4) for row in seen]
+        mel = {n: round(float(np.mean([d for k, d in distance if k == n])), 4) for n in {k for k, _ in distance}}
+        report = {"frames": int(seen[0].sum()), "codes_used": used, "log_mel_l1": mel, "truth": truth}
+        (out / font / "codec.json").write_text(json.dumps(report, indent=1) + "\n")
+        print(f"{font}: codes used {used}, log-mel L1 {mel}", flush=True)
+
+
+def render_plans(out: Path, model: Any, count: int) -> None:
+    """The same plans by SoundFont, by the network, and by the network with its text replaced by noise."""
+    renderer, rng, truth = Renderer(None, model.sample_rate), random.Random(HELD_OUT + "plans"), {}
+    for number in range(count):
+        style = style_names()[number % len(style_names())]
+        plan = draw_plan(rng, style, SECONDS)
+        name = f"{number:03d}"
+        _, original = compose(plan, renderer)
+        save(original, model.sample_rate, out / "composed" / f"{name}.wav")
+        said = {"style": style, "tempo": plan.tempo, "key": plan.key}
+        text = caption(said, rng)
+        for kind, prompt in (("played", text), ("noise-text", nonsense(rng))):
+            made = model.generate(prompt, plan=plan, seed=number)
+            path = out / kind / f"{name}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made.waveform.save(path)
+        truth[name] = facts(plan, prompt=text)
+        print(f"plan {number + 1} of {count}: {text}", flush=True)
+    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+
+
+def render_styles(out: Path, model: Any, count: int) -> None:
+    """Composed audio of every style for a classifier, and prompts that name a style, or nothing, for the network."""
+    renderer, rng, truth = Renderer(None, model.sample_rate), random.Random(HELD_OUT + "styles"), {}
+    for style in style_names():
+        for number in range(24):
+            plan = plan_music(Attributes(style=style), Constraints(duration=10.0, seed=rng.getrandbits(32)))
+            save(compose(plan, renderer)[1], model.sample_rate, out / "composed" / f"{style}-{number:03d}.wav")
+        print(f"{style} composed", flush=True)
+    for number in range(count):
+        style = style_names()[number % len(style_names())]
+        prompts = {"prompt": caption({"style": style}, rng), "noise": nonsense(rng)}
+        for kind, prompt in prompts.items():
+            path = out / kind / f"{style}-{number:03d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = model.generate(prompt, duration=10.0, seed=number)
+            made.waveform.save(path)
+            truth[f"{kind}/{path.stem}"] = {"prompt": prompt, "style": made.plan.style}
+        print(f"prompt {number + 1} of {count}: {prompts['prompt']}", flush=True)
+    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+
+
+def nonsense(rng: random.Random) -> str:
+    """Words that mean nothing, as many as a caption has."""
+    return " ".join("".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))) for _ in range(rng.randint(3, 7)))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["codec", "plans", "styles"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="etude")
+    parser.add_argument("--count", type=int, default=64)
+    asked = parser.parse_args()
+    torch.set_grad_enabled(False)
+    renders = {"codec": render_codec, "plans": render_plans, "styles": render_styles}
+    renders[asked.what](asked.out, load(asked.model), asked.count)
