@@ -95,7 +95,7 @@ def plan_table(folder: Path) -> list[str]:
         "key": lambda judged, plan: key_number(judged["key"]) == key_number(plan["key"]),
     }
     lines = [
-        f"| of {len(truth)} plans | judge right on the original | of those, right on the network | with noise as text |",
+        f"| of {len(truth)} plans | judge right on the original | of those, on the network | noise as text |",
         "|---|---|---|---|",
     ]
     played = {kind: read(folder / kind / "judged.json") for kind in ("played", "noise-text")}
@@ -112,8 +112,9 @@ def plan_table(folder: Path) -> list[str]:
 def style_table(folder: Path) -> list[str]:
     judged, truth = read(folder / "judged.json"), read(folder / "truth.json")
     chosen = mean(truth[f"prompt/{name}"]["style"] == name.rsplit("-", 1)[0] for name in judged["prompt"])
+    styles = {name.rsplit("-", 1)[0] for name in judged["prompt"]}
     return [
-        f"| | classifier names the style first, of {len(set(n.rsplit('-', 1)[0] for n in judged['prompt']))} |",
+        f"| | classifier names the style first, of {len(styles)} |",
         "|---|---|",
         f"| composed audio, {judged['num_composed']} clips, four-fold cross-validation | "
         f"{percent(judged['composed_accuracy'])} |",

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "log_every": 100,
     "validate_every": 500,
     "checkpoint_minutes": 5,
+    "device": "cpu",  # the heads are too small for anything else
 }
 PLAIN_KITS = {"standard kit": "drums", "room kit": "drums"}  # nobody types these
 

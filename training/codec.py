@@ -11,7 +11,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from .. import registry
-from .loop import autocast, run
+from .loop import autocast, pick_device, run
 from .pool import Pool
 
 __all__ = ["CodecStage", "MelCache", "train"]
@@ -57,7 +57,7 @@ class CodecStage:
     """Autoencoder of mel patches: plain for the first steps, then k-means, then quantised."""
 
     def __init__(self, config: dict[str, Any], out: Path) -> None:
-        self.config = config
+        self.config, self.device = config, pick_device(config.get("device", "auto"))
         self.module = registry.build("codecs", **config["codec"])
         self.module.vocoder.requires_grad_(False)
         pool = Pool(config["pool"])
@@ -73,20 +73,20 @@ class CodecStage:
         mel = data.crops(rng, self.config["batch_size"], self.config["crop_frames"] * 4)
         floor = float(np.log(1e-4) + 5.0) / 2.5
         gain = torch.from_numpy(rng.uniform(-0.5, 0.2, (len(mel), 1, 1)).astype(np.float32))  # -11 .. +4 dB
-        return (mel + gain).clamp(min=floor)
+        return (mel + gain).clamp(min=floor).to(self.device)
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         codec, quantiser = self.module, self.module.quantiser
         if step == self.config["quantise_from"]:
-            with torch.no_grad(), autocast(self.config["bf16"]):
+            with torch.no_grad(), autocast(self.device, self.config["bf16"]):
                 latents = [codec.latent(self.batch(self.data, rng)).flatten(0, 1) for _ in range(10)]
             quantiser.start(torch.cat(latents))
         mel = self.batch(self.data, rng)
         commitment, used = torch.zeros(()), torch.ones(1)
-        with autocast(self.config["bf16"]):
+        with autocast(self.device, self.config["bf16"]):
             latent = codec.latent(mel)
             if step >= self.config["quantise_from"]:
-                keep = torch.from_numpy(self._levels(rng, len(mel)))
+                keep = torch.from_numpy(self._levels(rng, len(mel))).to(self.device)
                 latent, commitment, used = quantiser(latent, keep)
             rebuilt, _ = codec.mel_from_latent(latent)
         error = (rebuilt.float() - mel).abs().mean()

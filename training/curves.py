@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["draw_curves"]
 
 ASIDE = ("step", "seconds")
-SMOOTH = 20  # training points averaged into one line; the points themselves are drawn pale
+SMOOTH = 8  # training points averaged into one line; the points themselves are drawn pale
 
 
 def draw_curves(metrics: Path, picture: Path) -> None:

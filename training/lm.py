@@ -14,8 +14,9 @@ from torch.nn import functional
 from ..composition.score import ROLES
 from ..conditioning.notes import note_roll
 from ..conditioning.plan import plan_frames
+from ..errors import ConfigError
 from ..pipeline.performer import Performer
-from .loop import autocast, run
+from .loop import autocast, pick_device, run, to_device
 from .pool import MIX, Piece, Pool, Stem
 from .tokens import Tokens
 
@@ -28,7 +29,7 @@ class LMStage:
     """Next-column prediction on crops of single stems, every condition dropped at random."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
+        self.config, self.device = config, pick_device(config.get("device", "auto"))
         self.module = Performer(lm=config["lm"], conditioners=config["conditioners"])
         self.pool = Pool(config["pool"])
         self.frame_rate = config["frame_rate"]
@@ -46,7 +47,13 @@ class LMStage:
                 for stem in piece.stems:
                     if stem.audio[1] >= self.config["crop_frames"] * self.config["hop_length"]:
                         groups[stem.role].append((shard, number, piece, stem))
-        return {role: rows for role, rows in groups.items() if rows}
+        wanted = {role: rows for role, rows in groups.items() if rows and self.config["role_weights"].get(role)}
+        if not wanted:
+            raise ConfigError(
+                f"the {'held-out' if held_out else 'training'} part of {self.config['pool']} has no stem of "
+                f"{self.config['crop_frames']} frames or more for the roles in role_weights. Make longer pieces."
+            )
+        return wanted
 
     def batch(
         self, rng: np.random.Generator, held_out: bool, count: int, roles: list[str] | None = None
@@ -79,7 +86,7 @@ class LMStage:
             "timing": parts["timing"].prepare(starts, frames, totals, self.frame_rate),
             "minilm": {"embedding": torch.from_numpy(np.stack(texts).astype(np.float32))},
         }
-        return torch.from_numpy(np.stack(codes)), prepared
+        return to_device((torch.from_numpy(np.stack(codes)), prepared), self.device)
 
     def _roll(self, shard: int, piece: Piece, stem: Stem, start: int) -> np.ndarray:
         """Piano roll of a stem with the notes' margin on both sides; a mix hears the notes of all stems."""
@@ -103,9 +110,9 @@ class LMStage:
         """Decide which rows hear which condition; mixes lose their notes more often."""
         count = len(prepared["notes"]["role"])
         chance = {name: np.full(count, share) for name, share in self.config["drop"].items()}
-        is_mix = prepared["notes"]["role"].numpy() == ROWS.index(MIX)
+        is_mix = prepared["notes"]["role"].cpu().numpy() == ROWS.index(MIX)
         chance["notes"] = np.where(is_mix, self.config["drop_mix_notes"], chance["notes"])
-        return {name: torch.from_numpy(rng.random(count) < share) for name, share in chance.items()}
+        return {name: torch.from_numpy(rng.random(count) < share).to(self.device) for name, share in chance.items()}
 
     def _history(self, rng: np.random.Generator, codes: Tensor) -> Tensor:
         """Codes as the network will see them: a share of the frames is replaced by frames from elsewhere.
@@ -113,20 +120,20 @@ class LMStage:
         At inference the past is the network's own and has errors; a network that has seen errors recovers.
         """
         rows, _, frames = codes.shape
-        hit = torch.from_numpy(rng.random((rows, frames)) < self.config["corrupt"])
-        other = codes[torch.from_numpy(rng.permutation(rows))].roll(int(rng.integers(1, frames)), -1)
+        hit = torch.from_numpy(rng.random((rows, frames)) < self.config["corrupt"]).to(self.device)
+        other = codes[torch.from_numpy(rng.permutation(rows)).to(self.device)].roll(int(rng.integers(1, frames)), -1)
         return torch.where(hit[:, None], other, codes)
 
     def level_losses(self, codes: Tensor, prepared: Any, drop: Any, rng: np.random.Generator, share: float) -> Tensor:
         """Cross-entropy in nats of each level [K], on a random `share` of the frames."""
         lm = self.module.lm
         trim = self.module.conditioners["notes"].margin
-        with autocast(self.config["bf16"]):
+        with autocast(self.device, self.config["bf16"]):
             frames = self.module.frames(prepared, drop, trim)
             history = self._history(rng, codes) if self.module.training else codes
             hidden = lm.hidden(codes, frames, history=history).flatten(0, 1)  # [B * T, D]
             columns = codes.transpose(1, 2).flatten(0, 1)  # [B * T, K]
-            chosen = torch.from_numpy(rng.random(len(columns)) < share)
+            chosen = torch.from_numpy(rng.random(len(columns)) < share).to(self.device)
             logits = lm.head.logits(hidden[chosen], columns[chosen])  # [M, K, card]
         columns = columns[chosen]
         losses = [functional.cross_entropy(logits[:, k].float(), columns[:, k]) for k in range(lm.n_q)]
@@ -135,7 +142,7 @@ class LMStage:
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         codes, prepared = self.batch(rng, False, self.config["batch_size"])
         losses = self.level_losses(codes, prepared, self._drops(rng, prepared), rng, self.config["head_share"])
-        weights = torch.tensor(self.config["level_weights"][: len(losses)])
+        weights = torch.tensor(self.config["level_weights"][: len(losses)], device=self.device)
         metrics = {f"level_{k + 1}": float(value) for k, value in enumerate(losses.detach())}
         return (losses * weights).sum() / weights.sum(), metrics
 
@@ -146,12 +153,12 @@ class LMStage:
         for role in self.stems[True]:
             rng = np.random.default_rng(0)
             codes, prepared = self.batch(rng, True, 8, [role] * 8)
-            losses = self.level_losses(codes, prepared, None, rng, 1.0).numpy()
+            losses = self.level_losses(codes, prepared, None, rng, 1.0).cpu().numpy()
             report[f"level_1/{role}"] = float(losses[0])
             if role != MIX:
                 total, rows = total + losses, rows + 1
             if role == "chords":
-                mute = {"notes": torch.ones(8, dtype=torch.bool)}
+                mute = {"notes": torch.ones(8, dtype=torch.bool, device=self.device)}
                 report["level_1/chords_without_notes"] = float(self.level_losses(codes, prepared, mute, rng, 1.0)[0])
         return report | {f"level_{k + 1}": float(v) for k, v in enumerate(total / rows)}
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .curves import draw_curves
 
-__all__ = ["Stage", "autocast", "learning_rate", "run"]
+__all__ = ["Stage", "autocast", "learning_rate", "pick_device", "run", "to_device"]
 
 
 class Stage(Protocol):
@@ -38,9 +38,31 @@ class Stage(Protocol):
         ...
 
 
+def pick_device(name: str) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device; "auto" takes a GPU if there is one.
+
+    Raises:
+        ConfigError: a GPU was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is '{name}', but PyTorch finds no GPU here. Use auto or cpu.")
+    return torch.device(name)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of nested dicts, lists and tuples."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {name: to_device(part, device) for name, part in batch.items()}
+    return type(batch)(to_device(part, device) for part in batch) if isinstance(batch, (list, tuple)) else batch
+
+
 @functools.cache
 def bf16_pays() -> bool:
-    """Whether a matrix product in bf16 beats one in fp32 here: on CPUs without bf16 units it is several times slower."""
+    """Whether a product of matrices in bf16 beats one in fp32: on CPUs without bf16 units it is far slower."""
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
@@ -53,9 +75,10 @@ def bf16_pays() -> bool:
     return seconds[torch.bfloat16] < seconds[torch.float32]
 
 
-def autocast(bf16: bool | str) -> torch.autocast:
+def autocast(device: torch.device, bf16: bool | str) -> torch.autocast:
     """Run linear layers in bf16 if `bf16` is True, or "auto" and it pays; convolutions look after themselves."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=bf16_pays() if bf16 == "auto" else bool(bf16))
+    wanted = (device.type != "cpu" or bf16_pays()) if bf16 == "auto" else bool(bf16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
 def learning_rate(step: int, *, peak: float, warmup: int, steps: int, decay: int) -> float:
@@ -76,6 +99,7 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
+    stage.module.to(pick_device(config.get("device", "auto")))
     trained = [p for p in stage.module.parameters() if p.requires_grad]
     wide = [p for p in trained if p.dim() >= 2]
     thin = [p for p in trained if p.dim() < 2]
@@ -135,16 +159,18 @@ def _log(out: Path, metrics: dict[str, float]) -> None:
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().contiguous() for k, v in module.state_dict().items()}
+    return {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
 
 
 def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any], out: Path) -> None:
     """Write the whole state in one file that replaces the last one at once; progress travels in its header."""
     tensors = {f"module.{k}": v for k, v in _tensors(module).items()}
     for name, buffer in module.named_buffers():  # those that a released model does not need, such as EMA counts
-        tensors.setdefault(f"buffer.{name}", buffer.detach().contiguous()) if f"module.{name}" not in tensors else None
+        tensors.setdefault(
+            f"buffer.{name}", buffer.detach().cpu().contiguous()
+        ) if f"module.{name}" not in tensors else None
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).contiguous() for k, v in state.items()}
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
     save_file(tensors, out / "state.part", metadata={"progress": json.dumps(progress)})
     os.replace(out / "state.part", out / "state.safetensors")
     (out / "state.json").write_text(json.dumps(progress) + "\n")

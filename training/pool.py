@@ -154,7 +154,9 @@ class Pool:
             )
         self.audio = [np.load(f / "audio.npy", mmap_mode="r") for f in self.folders]
         self.notes = [np.load(f / "notes.npy", mmap_mode="r") for f in self.folders]
-        self.pieces = [[self._piece(line) for line in open(f / "pieces.jsonl")] for f in self.folders]
+        self.pieces = [
+            [self._piece(line) for line in (f / "pieces.jsonl").read_text().splitlines()] for f in self.folders
+        ]
 
     @staticmethod
     def _piece(line: str) -> Piece:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
-from .loop import autocast, run
+from .loop import autocast, pick_device, run
 from .pool import Pool
 from .tokens import Tokens, load_codec
 
@@ -65,14 +65,14 @@ class VocoderStage:
     """The vocoder alone learns; it hears the codes with as many levels as they will have in use."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
+        self.config, self.device = config, pick_device(config.get("device", "auto"))
         self.module = load_codec(config["codec"], config["codec_weights"])
         self.module.requires_grad_(False)
         self.module.vocoder.requires_grad_(True)
         self.pool = Pool(config["pool"])
         self.tokens = Tokens(self.pool, self.module.hop_length)
         self.stems = {part: list(self.pool.stems(part)) for part in (False, True)}
-        self.distance = SpectralLoss(self.module.sample_rate)
+        self.distance = SpectralLoss(self.module.sample_rate).to(self.device)
 
     def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
         """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
@@ -89,11 +89,12 @@ class VocoderStage:
                 continue
             codes.append(self.tokens.codes(shard, stem, start, frames)[:levels])
             sounds.append(sound)
-        return torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))
+        codes_tensor, sound = torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))
+        return codes_tensor.to(self.device), sound.to(self.device)
 
     def play(self, codes: Tensor) -> Tensor:
         codec = self.module
-        with autocast(self.config["bf16"]):
+        with autocast(self.device, self.config["bf16"]):
             with torch.no_grad():
                 mel, hidden = codec.mel_from_latent(codec.quantiser.decode(codes))
             return codec.vocoder(mel.float(), hidden.float())

@@ -1,0 +1,86 @@
+"""The embedded model: it is whole, it plays what it is told, and nothing else moves when one thing does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gen_audio
+import numpy as np
+import pytest
+import torch
+from gen_audio.composition.arranger import arrange
+from gen_audio.composition.planner import Attributes, Constraints, plan_music
+from gen_audio.pipeline import checkpoint
+from gen_audio.pipeline.pipeline import Pipeline
+
+LIMIT = 32 * 2**20  # bytes of a release
+
+
+@pytest.fixture(scope="module")
+def etude() -> Pipeline:
+    return gen_audio.load("etude")
+
+
+@pytest.fixture(scope="module")
+def piece(etude: Pipeline) -> Any:
+    return etude.generate("funk with slap bass, 100 bpm, in C minor", duration=3.0, seed=7)
+
+
+def test_embedded_weights_are_whole_and_small() -> None:
+    folder = checkpoint.find_folder("etude")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= LIMIT
+    assert checkpoint.sha256(folder / "model.safetensors") == checkpoint.read_config(folder)["sha256"]
+    assert "@@" not in (folder / "README.md").read_text()
+
+
+def test_length_is_exact_and_sound_is_sound(piece: Any) -> None:
+    samples = piece.waveform.samples
+    assert samples.shape == (2, 3 * 24000)
+    assert np.isfinite(samples).all() and np.abs(samples).max() <= 1
+    assert piece.waveform.loudness() == pytest.approx(-16.0, abs=0.5)
+
+
+def test_words_reach_the_plan(piece: Any) -> None:
+    assert piece.plan.style == "funk"
+    assert piece.plan.tempo == pytest.approx(100, rel=0.01)
+    assert piece.plan.key == "C minor"
+
+
+def test_same_seed_gives_the_same_samples(etude: Pipeline, piece: Any) -> None:
+    again = etude.generate("funk with slap bass, 100 bpm, in C minor", duration=3.0, seed=7)
+    assert np.array_equal(again.waveform.samples, piece.waveform.samples)
+
+
+def test_a_role_played_anew_leaves_the_others_bit_exact(etude: Pipeline, piece: Any) -> None:
+    again = etude.generate("funk with slap bass, 100 bpm, in C minor", duration=3.0, seed=7, role_seeds={"bass": 8})
+    assert again.stems.keys() == piece.stems.keys()
+    for role, stem in piece.stems.items():
+        assert np.array_equal(again.stems[role].samples, stem.samples) == (role != "bass"), role
+
+
+def test_without_drums_has_no_drums_and_the_same_rest(etude: Pipeline, piece: Any) -> None:
+    again = etude.generate("funk with slap bass, 100 bpm, in C minor", duration=3.0, seed=7, without=["drums"])
+    assert "drums" in piece.stems and "drums" not in again.stems
+    for role, stem in again.stems.items():
+        assert np.array_equal(piece.stems[role].samples, stem.samples), role
+
+
+def test_network_plays_the_notes_it_is_given(etude: Pipeline) -> None:
+    """Each stem sounds where its notes do: the loudness over time follows the score far better than chance."""
+    plan = plan_music(Attributes(style="techno"), Constraints(duration=4.0, seed=3, instruments=["drums"], only=True))
+    made = etude.generate("techno", plan=plan, seed=1)
+    (track,) = arrange(plan).tracks
+    frames = np.abs(made.stems["drums"].samples[0]).reshape(-1, 480).max(1)  # 20 ms
+    struck = {round(note.start * 60 / plan.tempo / 0.02) for note in track.notes if note.velocity > 80}
+    onsets = np.array([max(frames[i : i + 4]) for i in sorted(struck) if i + 4 < len(frames)])
+    assert np.median(onsets) > 2 * np.median(frames)
+
+
+def test_packed_weights_sound_like_the_trained_ones(tmp_path: Path) -> None:
+    """int8 rows come back within half a step of their scale."""
+    weight = torch.randn(8, 64)
+    checkpoint.save(tmp_path, {"name": "x"}, {"performer.w": weight}, int8=("performer.",))
+    _, tensors = checkpoint.load(tmp_path)
+    assert (tensors["performer.w"] - weight).abs().max() <= 0.51 * weight.abs().max() / 127 * 1.01
