@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import MissingExtraError
 from .score import Score
@@ -22,11 +23,11 @@ def write_midi(score: Score, path: str | Path) -> Path:
         import symusic
     except ImportError as error:
         raise MissingExtraError("writing MIDI needs symusic. Run: pip install symusic") from error
-    midi = symusic.Score(TICKS)
+    midi: Any = symusic.Score(TICKS)  # its stubs do not know what a score holds
     midi.tempos.append(symusic.Tempo(0, qpm=score.tempo))
     midi.time_signatures.append(symusic.TimeSignature(0, score.beats_per_bar, 4))
     for track in score.tracks:
-        out = symusic.Track(name=track.role, program=track.program, is_drum=track.is_drums)
+        out: Any = symusic.Track(name=track.role, program=track.program, is_drum=track.is_drums)
         volume = max(1, min(127, round(100 * 10 ** (track.level_db / 40))))  # General MIDI: 40 log10(volume / 127) dB
         out.controls.append(symusic.ControlChange(0, 7, volume))
         out.controls.append(symusic.ControlChange(0, 10, max(0, min(127, round(64 + 63 * track.pan)))))

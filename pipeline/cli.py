@@ -183,7 +183,9 @@ def list_(
 
 @app.command()
 def train(
-    stage: Annotated[str, typer.Argument(help="attributes, codec, lm, pool, tokens or vocoder.", show_default=False)],
+    stage: Annotated[
+        str, typer.Argument(help="pool, codec, tokens, vocoder, lm, attributes or export.", show_default=False)
+    ],
     config: Annotated[str, typer.Option(help="YAML file, or the name of a shipped configuration.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, weights.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set lm.width=384.")] = None,

@@ -25,7 +25,7 @@ def place(stem: np.ndarray, track: Track) -> np.ndarray:
 
 def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndarray:
     """Sum the placed stems, before any effect: [2, L]."""
-    return np.sum([place(stems[track.role], track) for track in tracks], axis=0, dtype=np.float32)
+    return np.add.reduce([place(stems[track.role], track) for track in tracks], dtype=np.float32)
 
 
 def mix(
@@ -54,11 +54,10 @@ def mix(
     sound = dry_mix(stems, tracks) * HEADROOM
     kind = effects.get("reverb", "none")
     if kind != "none":
-        sends = np.sum(
-            [place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks], axis=0, dtype=np.float32
-        )
+        sends = [place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks]
+        send = np.add.reduce(sends, dtype=np.float32)
         seconds = float(effects.get("reverb_seconds", 1.0))
-        sound = sound + fx.reverb(sends, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+        sound = sound + fx.reverb(send, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
     if effects.get("drive"):
         sound = fx.drive(sound, amount=effects["drive"])
     if effects.get("tape"):

@@ -6,7 +6,7 @@ Knows no codec and no sound: prepared conditions in, vectors per frame and codes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -32,12 +32,12 @@ class Performer(nn.Module):
         super().__init__()
         self.lm = CodecLM(**lm)
         width = self.lm.width
-        self.conditioners = nn.ModuleDict(
-            {
-                name: registry.build("conditioning", name, width=width, **settings)
-                for name, settings in conditioners.items()
-            }
-        )
+        parts = {
+            name: registry.build("conditioning", name, width=width, **settings)
+            for name, settings in conditioners.items()
+        }
+        # each conditioner prepares a kind of wish of its own, which no common type describes
+        self.conditioners = cast("dict[str, Any]", nn.ModuleDict(parts))
 
     def frames(
         self, prepared: Mapping[str, Mapping[str, Tensor]], drop: Mapping[str, Tensor] | None = None, trim: int = 0

@@ -61,7 +61,8 @@ class LMStage:
         """Codes [B, K, T] and prepared conditions of `count` crops; silent stretches are drawn again."""
         weights = np.array([self.config["role_weights"].get(role, 0) for role in self.stems[held_out]], float)
         names = list(self.stems[held_out])
-        codes, rolls, plans, texts, role_ids, programs, starts, totals = [], [], [], [], [], [], [], []
+        codes: list[np.ndarray] = []
+        rolls, plans, texts, role_ids, programs, starts, totals = [], [], [], [], [], [], []
         frames = self.config["crop_frames"]
         while len(codes) < count:
             role = roles[len(codes)] if roles else names[rng.choice(len(names), p=weights / weights.sum())]

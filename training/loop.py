@@ -27,7 +27,10 @@ __all__ = ["Stage", "autocast", "learning_rate", "pick_device", "run", "to_devic
 class Stage(Protocol):
     """What the loop needs of a trainer."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained: its parameters that need a gradient."""
+        ...
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of step `step`, with its graph, and numbers to log."""

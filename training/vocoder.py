@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
-from .loop import autocast, pick_device, run
+from .loop import autocast, pick_device, run, to_device
 from .pool import Pool
 from .tokens import Tokens, load_codec
 
@@ -18,18 +18,17 @@ __all__ = ["SpectralLoss", "VocoderStage", "train"]
 
 
 class SpectralLoss(nn.Module):
-    """Distance of two waveforms over several window sizes: log-mel, magnitude, and the phase of the bass.
+    """Distance of two waveforms over several window sizes: log-mel and magnitude.
 
-    Phase above the bass does not fit into the codes and must be invented, so only the bins below 300 Hz of the
-    longest window are compared as complex numbers.
+    The codes know nothing of phase, so it is never compared: the best answer to an unknown phase would be silence.
+    The longest window hears it all the same: a tone whose phase jumps from frame to frame spreads over its bins.
 
     Source: Kumar et al. 2023 (DAC), arXiv:2306.06546, section 3.4 for the log-mel over many scales.
     """
 
-    def __init__(self, sample_rate: int, sizes: tuple[int, ...] = (2048, 1024, 512, 256, 128)) -> None:
+    def __init__(self, sample_rate: int, sizes: tuple[int, ...] = (4096, 2048, 1024, 512, 256)) -> None:
         super().__init__()
         self.sizes = sizes
-        self.bass_bins = int(300 / sample_rate * sizes[0]) + 1
         for size in sizes:
             bands = warped_bands(max(8, size // 16), size // 2 + 1, sample_rate, corner_hz=500.0)
             bands = bands[bands.sum(1) > 0]
@@ -41,24 +40,16 @@ class SpectralLoss(nn.Module):
 
     def forward(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Compare [B, L] with [B, L]."""
-        mel_loss, magnitude_loss, bass_loss = ours.new_zeros(()), ours.new_zeros(()), ours.new_zeros(())
+        mel_loss, magnitude_loss = ours.new_zeros(()), ours.new_zeros(())
         for size in self.sizes:
             a, b = self._spectra(ours, size), self._spectra(theirs, size)
             bands = getattr(self, f"bands_{size}")
             x, y = (a.real.square() + a.imag.square() + 1e-10).sqrt(), b.abs()
             mel_loss = mel_loss + ((x @ bands + 1e-4).log() - (y @ bands + 1e-4).log()).abs().mean()
             magnitude_loss = magnitude_loss + (x - y).abs().sum(-1).mean() / (y.sum(-1).mean() + 1e-3)
-            if size == self.sizes[0]:
-                a, b = a[..., : self.bass_bins], b[..., : self.bass_bins]
-                bass_loss = (a - b).abs().sum(-1).mean() / (b.abs().sum(-1).mean() + 1e-3)
         count = len(self.sizes)
-        total = mel_loss / count + magnitude_loss / count + 0.3 * bass_loss
-        parts = {
-            "mel": float(mel_loss.detach()) / count,
-            "magnitude": float(magnitude_loss.detach()) / count,
-            "bass": float(bass_loss.detach()),
-        }
-        return total, parts
+        parts = {"mel": float(mel_loss.detach()) / count, "magnitude": float(magnitude_loss.detach()) / count}
+        return (mel_loss + magnitude_loss) / count, parts
 
 
 class VocoderStage:
@@ -77,7 +68,8 @@ class VocoderStage:
     def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
         """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
         frames, hop = self.config["crop_frames"], self.module.hop_length
-        codes, sounds = [], []
+        codes: list[np.ndarray] = []
+        sounds: list[np.ndarray] = []
         while len(codes) < self.config["batch_size"]:
             shard, _, stem = self.stems[held_out][rng.integers(len(self.stems[held_out]))]
             last = stem.audio[1] // hop - frames
@@ -89,8 +81,7 @@ class VocoderStage:
                 continue
             codes.append(self.tokens.codes(shard, stem, start, frames)[:levels])
             sounds.append(sound)
-        codes_tensor, sound = torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))
-        return codes_tensor.to(self.device), sound.to(self.device)
+        return to_device((torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))), self.device)
 
     def play(self, codes: Tensor) -> Tensor:
         codec = self.module

@@ -14,6 +14,8 @@ class InverseSTFT(nn.Module):
     Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform", equation 6.
     """
 
+    window: Tensor
+
     def __init__(self, fft_size: int, hop_length: int) -> None:
         super().__init__()
         self.fft_size, self.hop_length = fft_size, hop_length

@@ -32,6 +32,10 @@ class LogMel(nn.Module):
     """
 
     floor = 1e-4
+    low: Tensor  # [low_bins, num_low]
+    high: Tensor  # [bins from first_bin on, other bands]
+    long: Tensor
+    short: Tensor
 
     def __init__(self, sample_rate: int, hop_length: int, num_bands: int = 160, split_hz: float = 1000.0) -> None:
         super().__init__()

@@ -38,10 +38,13 @@ class ResidualQuantiser(nn.Module):
     van den Oord et al. 2017, arXiv:1711.00937. We drop levels per item, as SoundStream does per batch.
     """
 
+    codebooks: Tensor  # [K, card, D]
+    counts: Tensor  # [K, card], how often each entry was chosen lately
+    sums: Tensor  # [K, card, D], of the points that chose it
+
     def __init__(self, n_q: int, card: int, width: int, decay: float = 0.99) -> None:
         super().__init__()
         self.n_q, self.card, self.decay = n_q, card, decay
-        self.codebooks: Tensor
         self.register_buffer("codebooks", torch.zeros(n_q, card, width))
         self.register_buffer("counts", torch.zeros(n_q, card), persistent=False)
         self.register_buffer("sums", torch.zeros(n_q, card, width), persistent=False)
