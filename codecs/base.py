@@ -48,7 +48,7 @@ class Codec(nn.Module):
         """Turn codes [B, K', T], 1 <= K' <= n_q, into [B, C, T * hop_length] float audio."""
         raise NotImplementedError
 
-    def decode_stream(self, codes: Tensor, chunk: int = 250) -> Iterator[Tensor]:
+    def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """Decode a long piece in chunks of `chunk` frames; joined, they equal the whole decode.
 
         Each chunk is decoded with `context` frames on both sides, so memory does not grow with length.
