@@ -120,16 +120,18 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
         progress["seconds"] += time.monotonic() - clock
         clock = time.monotonic()
         last = progress["step"] >= progress["steps"]
-        if last or (step + 1) % config["validate_every"] == 0:
+        validates = last or (step + 1) % config["validate_every"] == 0
+        if validates:
             stage.module.eval()
             with torch.no_grad():
                 metrics |= {f"held_out/{k}": v for k, v in stage.validate().items()}
             stage.module.train()
         if (step + 1) % config["log_every"] == 0 or last:
             _log(out, metrics | {"step": step + 1, "seconds": round(progress["seconds"], 1)})
+        if validates:
+            draw_curves(out / "metrics.jsonl", out / "curves.png")
         if last or time.monotonic() - since_save > 60 * config["checkpoint_minutes"]:
             _save(stage.module, optimizer, progress, out)
-            draw_curves(out / "metrics.jsonl", out / "curves.png")
             since_save = time.monotonic()
     save_file(_tensors(stage.module), out / "model.safetensors")
 
