@@ -41,8 +41,10 @@ def table(folder: Path) -> tuple[list[str], np.ndarray, list[str]]:
     files = sorted(folder.glob("*.wav"))
     if not files:
         sys.exit(f"judge_styles.py: {folder} holds no WAV files. Run render.py styles first.")
-    names = [f.stem for f in files]
-    return names, np.stack([features(f) for f in files]), [n.rsplit("-", 1)[0] for n in names]
+    names, kept = [f.stem for f in files], folder / "features.npz"
+    if not kept.exists() or kept.stat().st_mtime < max(f.stat().st_mtime for f in files):
+        np.savez(kept, rows=np.stack([features(f) for f in files]))
+    return names, np.load(kept)["rows"], [n.rsplit("-", 1)[0] for n in names]
 
 
 def main(folder: Path) -> None:

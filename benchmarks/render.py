@@ -1,6 +1,6 @@
 """Make the sounds that the judges hear: originals by SoundFont, and what codec and network make of the same notes.
 
-Usage: render.py codec|plans|styles FOLDER [--model etude] [--count N]
+Usage: render.py originals|codec|plans|styles FOLDER [--model etude] [--count N]; the originals come first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from gen_audio.composition.style import load_style, style_names
 from gen_audio.errors import AudioError
 from gen_audio.pipeline.mixer import mix
 
-SECONDS = 20.0  # of codec and plans; styles take 10, the default of gen-audio
+SECONDS = 16.0  # of codec and plans; styles take 10, the default of gen-audio
+CLIPS = 16  # of every style, for the classifier
 HELD_OUT = "benchmark"  # seeds of these plans; the training pool has others
 FONTS = {"trained": None, "unseen": "/usr/share/sounds/sf3/FluidR3Mono_GM.sf3"}
 SYLLABLES = ("zor", "bi", "vane", "kuth", "li", "mod", "sa", "prel", "ush", "net", "gra", "oum")
@@ -56,8 +57,8 @@ def save(samples: np.ndarray, sample_rate: int, path: Path) -> None:
     Waveform(samples, sample_rate).normalise(-16.0).save(path)
 
 
-def facts(plan: MusicalPlan, **more: Any) -> dict[str, Any]:
-    return {"style": plan.style, "tempo": plan.tempo, "key": plan.key, **more}
+def facts(planned: MusicalPlan, **more: Any) -> dict[str, Any]:
+    return {"style": planned.style, "tempo": planned.tempo, "key": planned.key, **more}
 
 
 @torch.inference_mode()
@@ -75,14 +76,14 @@ def render_codec(out: Path, model: Any, count: int) -> None:
                 continue
             name = f"{number:03d}"
             truth[name] = facts(plan)
-            save(original, rate, out / font / "original" / f"{name}.wav")
+            save(original, rate, out / "codec" / font / "original" / f"{name}.wav")
             codes = {role: codec.encode(torch.from_numpy(sound)[None]) for role, sound in stems.items()}
             for row in codes.values():
                 for level in range(codec.n_q):
                     seen[level] += torch.bincount(row[0, level], minlength=codec.card)
             for levels in (codec.n_q, model.performer.lm.n_q):
                 again = {r: codec.decode(c[:, :levels])[0, :, : stems[r].shape[1]].numpy() for r, c in codes.items()}
-                save(mixed(again, plan, rate), rate, out / font / f"levels-{levels}" / f"{name}.wav")
+                save(mixed(again, plan, rate), rate, out / "codec" / font / f"levels-{levels}" / f"{name}.wav")
                 for role in stems:
                     pair = [codec.log_mel(torch.from_numpy(s[role])[None]) for s in (stems, again)]
                     loud = pair[0].mean(-1) > -1.5  # frames that are not silence, whose distance is zero
@@ -91,50 +92,54 @@ def render_codec(out: Path, model: Any, count: int) -> None:
         used = [round(float((row > 0).float().mean()), 4) for row in seen]
         mel = {n: round(float(np.mean([d for k, d in distance if k == n])), 4) for n in {k for k, _ in distance}}
         report = {"frames": int(seen[0].sum()), "codes_used": used, "log_mel_l1": mel, "truth": truth}
-        (out / font / "codec.json").write_text(json.dumps(report, indent=1) + "\n")
+        (out / "codec" / font / "codec.json").write_text(json.dumps(report, indent=1) + "\n")
         print(f"{font}: codes used {used}, log-mel L1 {mel}", flush=True)
 
 
-def render_plans(out: Path, model: Any, count: int) -> None:
-    """The same plans by SoundFont, by the network, and by the network with its text replaced by noise."""
-    renderer, rng, truth = Renderer(None, model.sample_rate), random.Random(HELD_OUT + "plans"), {}
+def render_originals(out: Path, _: Any, count: int) -> None:
+    """Compose what the network will be compared with: `count` plans, and clips of every style for a classifier."""
+    renderer, rng, truth = Renderer(None), random.Random(HELD_OUT + "plans"), {}
     for number in range(count):
-        style = style_names()[number % len(style_names())]
-        plan = draw_plan(rng, style, SECONDS)
-        name = f"{number:03d}"
-        _, original = compose(plan, renderer)
-        save(original, model.sample_rate, out / "composed" / f"{name}.wav")
-        said = {"style": style, "tempo": plan.tempo, "key": plan.key}
-        text = caption(said, rng)
-        for kind, prompt in (("played", text), ("noise-text", nonsense(rng))):
-            made = model.generate(prompt, plan=plan, seed=number)
-            path = out / kind / f"{name}.wav"
+        plan = draw_plan(rng, style_names()[number % len(style_names())], SECONDS)
+        text = caption({"style": plan.style, "tempo": plan.tempo, "key": plan.key}, rng)
+        truth[f"{number:03d}"] = facts(plan, prompt=text, noise=nonsense(rng), plan=json.loads(plan.to_json()))
+        save(compose(plan, renderer)[1], renderer.sample_rate, out / "plans" / "composed" / f"{number:03d}.wav")
+    (out / "plans" / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+    rng = random.Random(HELD_OUT + "styles")
+    for style in style_names():
+        for number in range(CLIPS):
+            plan = plan_music(Attributes(style=style), Constraints(duration=10.0, seed=rng.getrandbits(32)))
+            path = out / "styles" / "composed" / f"{style}-{number:03d}.wav"
+            save(compose(plan, renderer)[1], renderer.sample_rate, path)
+        print(f"{style} composed", flush=True)
+
+
+def render_plans(out: Path, model: Any, count: int) -> None:
+    """The composed plans again, played by the network, with their text and with noise in its place."""
+    truth = json.loads((out / "plans" / "truth.json").read_text())
+    for name, known in list(truth.items())[:count]:
+        plan = MusicalPlan.from_json(json.dumps(known["plan"]))
+        for kind, prompt in (("played", known["prompt"]), ("noise-text", known["noise"])):
+            path = out / "plans" / kind / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            made.waveform.save(path)
-        truth[name] = facts(plan, prompt=text)
-        print(f"plan {number + 1} of {count}: {text}", flush=True)
-    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+            model.generate(prompt, plan=plan, seed=int(name)).waveform.save(path)
+        print(f"plan {name}: {known['prompt']}", flush=True)
 
 
 def render_styles(out: Path, model: Any, count: int) -> None:
-    """Composed audio of every style for a classifier, and prompts that name a style, or nothing, for the network."""
-    renderer, rng, truth = Renderer(None, model.sample_rate), random.Random(HELD_OUT + "styles"), {}
-    for style in style_names():
-        for number in range(24):
-            plan = plan_music(Attributes(style=style), Constraints(duration=10.0, seed=rng.getrandbits(32)))
-            save(compose(plan, renderer)[1], model.sample_rate, out / "composed" / f"{style}-{number:03d}.wav")
-        print(f"{style} composed", flush=True)
+    """Prompts that name a style and nothing else, and prompts that name nothing, from text to sound."""
+    rng, truth = random.Random(HELD_OUT + "prompts"), {}
     for number in range(count):
         style = style_names()[number % len(style_names())]
         prompts = {"prompt": caption({"style": style}, rng), "noise": nonsense(rng)}
         for kind, prompt in prompts.items():
-            path = out / kind / f"{style}-{number:03d}.wav"
+            path = out / "styles" / kind / f"{style}-{number:03d}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             made = model.generate(prompt, duration=10.0, seed=number)
             made.waveform.save(path)
             truth[f"{kind}/{path.stem}"] = {"prompt": prompt, "style": made.plan.style}
         print(f"prompt {number + 1} of {count}: {prompts['prompt']}", flush=True)
-    (out / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+    (out / "styles" / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
 
 
 def nonsense(rng: random.Random) -> str:
@@ -142,13 +147,14 @@ def nonsense(rng: random.Random) -> str:
     return " ".join("".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))) for _ in range(rng.randint(3, 7)))
 
 
+RENDERS = {"originals": render_originals, "codec": render_codec, "plans": render_plans, "styles": render_styles}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["codec", "plans", "styles"])
+    parser.add_argument("what", choices=list(RENDERS))
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="etude")
     parser.add_argument("--count", type=int, default=64)
     asked = parser.parse_args()
     torch.set_grad_enabled(False)
-    renders = {"codec": render_codec, "plans": render_plans, "styles": render_styles}
-    renders[asked.what](asked.out, load(asked.model), asked.count)
+    RENDERS[asked.what](asked.out, None if asked.what == "originals" else load(asked.model), asked.count)

@@ -76,6 +76,7 @@ def save(folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor], in
     """Write a model folder. `config` gains the format version and the hash of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(pack(tensors, int8), folder / "model.part")
+    (folder / "model.part").chmod(0o644)  # safetensors writes files that only their owner may read
     os.replace(folder / "model.part", folder / "model.safetensors")
     config = {"format_version": FORMAT_VERSION, **config, "sha256": sha256(folder / "model.safetensors")}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
