@@ -5,6 +5,7 @@ Knows vectors and positions only; codes, levels and conditions belong to its cal
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,10 +22,17 @@ Rotation = tuple[Tensor, Tensor]  # cosines and signed sines, [T, 1, head_dim] e
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """Scale the last axis to a root mean square of one, in float32. No learned gain: the next matrix can learn it."""
-    return F.rms_norm(x.float(), x.shape[-1:], eps=1e-6).type_as(x)
+    """Scale the last axis to a root mean square of one, in float32. No learned gain: the next matrix can learn it.
+
+    By the vector's norm, because F.rms_norm is six operations on a CPU, and the loop is made of such small ones.
+    """
+    y = x.float()
+    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    return (y * (x.shape[-1] ** 0.5 / (norm + 1e-6))).type_as(x)
 
 
+@functools.lru_cache(maxsize=64)  # the head over levels asks for the same few positions in every frame
+@torch.inference_mode(False)  # so that training may use what playing has left here
 def rotation(start: int, length: int, head_dim: int, device: torch.device) -> Rotation:
     """Angles of the absolute positions start .. start + length - 1.
 

@@ -83,12 +83,15 @@ def save(folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor], in
 
 
 def find_folder(name: str) -> Path:
-    """Return the folder of an embedded model's name, or a path that holds a `config.yaml`."""
-    if (Path(name) / "config.yaml").is_file():
-        return Path(name)
+    """Return the folder of an embedded model, or a path that holds a `config.yaml`.
+
+    An embedded name wins over a folder of that name in the current directory, whose path is ./name.
+    """
     models = embedded_models()
     if name in models:
         return models[name]
+    if (Path(name) / "config.yaml").is_file():
+        return Path(name)
     raise UnknownNameError("model", name, models)
 
 

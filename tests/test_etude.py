@@ -78,6 +78,14 @@ def test_network_plays_the_notes_it_is_given(etude: Pipeline) -> None:
     assert np.median(onsets) > 2 * np.median(frames)
 
 
+def test_the_embedded_name_wins_over_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "etude").mkdir()
+    (tmp_path / "etude" / "config.yaml").write_text("format_version: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint.find_folder("etude") == checkpoint.embedded_models()["etude"]
+    assert checkpoint.find_folder("./etude") == Path("./etude")
+
+
 def test_packed_weights_sound_like_the_trained_ones(tmp_path: Path) -> None:
     """int8 rows come back within half a step of their scale."""
     weight = torch.randn(8, 64)
