@@ -13,6 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import ConfigError, GenAudioError, MissingExtraError
+from . import interrupt
 
 __all__ = ["main", "run"]
 
@@ -204,23 +205,30 @@ def run(argv: Sequence[str] | None = None) -> int:
     commands = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
     debug = "--debug" in arguments
     chosen = app if arguments and arguments[0] in commands else player
-    try:
-        if not arguments:
-            raise ConfigError(
-                'There is no prompt. Say what to play: gen-audio "lofi jazz piano". See gen-audio --help.'
-            )
-        code = chosen(arguments, prog_name="gen-audio", standalone_mode=False)
-        if code == INTERRUPTED:  # some releases of typer return this instead of raising Abort
-            raise KeyboardInterrupt
-        return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
-        print("gen-audio: interrupted; nothing half-written was left", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        print(f"gen-audio: error: {_message(error)}", file=sys.stderr)
-        return _exit_code(error)
+    with interrupt.watched():
+        try:
+            if not arguments:
+                raise ConfigError(
+                    'There is no prompt. Say what to play: gen-audio "lofi jazz piano". See gen-audio --help.'
+                )
+            code = chosen(arguments, prog_name="gen-audio", standalone_mode=False)
+            if code == INTERRUPTED:  # some releases of typer return this instead of raising Abort
+                raise KeyboardInterrupt
+            return code if isinstance(code, int) else 0
+        except (KeyboardInterrupt, typer.Abort):
+            return _interrupted()
+        except Exception as error:
+            if interrupt.was_pressed():  # it met a library that made another error of it
+                return _interrupted()
+            if debug:
+                traceback.print_exc()
+            print(f"gen-audio: error: {_message(error)}", file=sys.stderr)
+            return _exit_code(error)
+
+
+def _interrupted() -> int:
+    print("gen-audio: interrupted; nothing half-written was left", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _message(error: Exception) -> str:

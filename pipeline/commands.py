@@ -16,7 +16,7 @@ from ..composition.instruments import instrument_names
 from ..composition.plan import MusicalPlan
 from ..composition.style import load_style, style_names
 from ..errors import ConfigError, UnknownNameError
-from . import sidecar
+from . import interrupt, sidecar
 from .outputs import plan_targets, stem_paths, write_generation
 from .params import Generation, GenerationParams, check_prompt, resolve_params
 
@@ -127,17 +127,22 @@ def _given(params: GenerationParams) -> dict[str, Any]:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """Give a callback that draws a bar on stderr, or None where nobody watches."""
+def progress_bar(label: str) -> Iterator[Progress]:
+    """Give a callback that draws a bar on stderr if somebody watches, and ends the work after a Ctrl-C in any case."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda done, total: interrupt.check()
         return
     from rich.console import Console
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def draw(done: int, total: int) -> None:
+            interrupt.check()
+            bar.update(task, completed=done, total=total)
+
+        yield draw
 
 
 def report(facts: list[dict[str, Any]], paths: list[Path], as_json: bool) -> None:

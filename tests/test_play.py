@@ -19,9 +19,10 @@ from gen_audio import registry
 from gen_audio.audio import Waveform
 from gen_audio.composition.style import style_names
 from gen_audio.conditioning.attributes import AttributeHeads
-from gen_audio.pipeline import checkpoint
+from gen_audio.pipeline import checkpoint, pipeline
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.performer import Performer
+from gen_audio.pipeline.pipeline import Pipeline
 
 CODEC = {"n_q": 4, "card": 64, "width": 32, "latent_width": 8, "vocoder_width": 32}
 CODEC |= {"encoder_layers": 1, "decoder_layers": 1, "vocoder_layers": 1}
@@ -122,11 +123,32 @@ def test_a_prompt_beyond_the_encoder_is_refused(model: Path, capsys: pytest.Capt
 def test_ctrl_c_leaves_no_file_and_exits_with_130(model: Path) -> None:
     code = "import sys; from gen_audio.pipeline import cli; print('ready', flush=True); sys.exit(cli.run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "lofi", "--model", str(model), "--duration", "3000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    assert process.stdout and process.stdout.readline() == "ready\n"
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)) as process:
+        try:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+            time.sleep(3)  # it is importing, or playing, or anything between
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.strip().splitlines()[-1].startswith("gen-audio: interrupted")
+    assert not list(Path().iterdir())
+
+
+def test_a_ctrl_c_that_a_library_swallowed_still_ends_the_work(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def swallow(*arguments: object, **options: object) -> Pipeline:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pass
+        return load(str(model))
+
+    load = pipeline.load
+    monkeypatch.setattr(pipeline, "load", swallow)
+    assert run(["lofi", "--model", str(model), "--duration", "3000"]) == 130
+    assert "interrupted" in capsys.readouterr().err
     assert not list(Path().iterdir())
