@@ -85,7 +85,7 @@ def play(
     bars: Bars = None,
     plan: Annotated[Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     model: Annotated[str, _option("Name of: gen-audio models, or a folder.", SAMPLING)] = "etude",
-    device: Annotated[str, _option("auto, cpu, cuda or mps.", SAMPLING)] = "auto",
+    device: Annotated[str, _option("auto or cpu; other devices are refused in this release.", SAMPLING)] = "auto",
     num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
     guidance_scale: Annotated[float | None, _option("Pull towards the text; 1 is off.", SAMPLING)] = None,
     plan_guidance: Annotated[float | None, _option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,

@@ -171,9 +171,8 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[st
     """Write the whole state in one file that replaces the last one at once; progress travels in its header."""
     tensors = {f"module.{k}": v for k, v in _tensors(module).items()}
     for name, buffer in module.named_buffers():  # those that a released model does not need, such as EMA counts
-        tensors.setdefault(
-            f"buffer.{name}", buffer.detach().cpu().contiguous()
-        ) if f"module.{name}" not in tensors else None
+        if f"module.{name}" not in tensors:
+            tensors[f"buffer.{name}"] = buffer.detach().cpu().contiguous()
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
     save_file(tensors, out / "state.part", metadata={"progress": json.dumps(progress)})
