@@ -1,6 +1,6 @@
 """Make the sounds that the judges hear: originals by SoundFont, and what codec and network make of the same notes.
 
-Usage: render.py originals|codec|plans|styles FOLDER [--model etude] [--count N]; the originals come first.
+Usage: render.py originals|codec|plans|rungs|styles FOLDER [--model etude] [--count N]; the originals come first.
 """
 
 from __future__ import annotations
@@ -116,13 +116,24 @@ def render_originals(out: Path, _: Any, count: int) -> None:
 
 def render_plans(out: Path, model: Any, count: int) -> None:
     """The composed plans again, played by the network, with their text and with noise in its place."""
+    play_plans(out, model, count, {"played": ("prompt", "notes"), "noise-text": ("noise", "notes")})
+
+
+def render_rungs(out: Path, model: Any, count: int) -> None:
+    """The composed plans by a network that is not told the notes, or neither notes nor plan."""
+    play_plans(out, model, count, {"rung-plan": ("prompt", "plan"), "rung-text": ("prompt", "text")})
+
+
+def play_plans(out: Path, model: Any, count: int, kinds: dict[str, tuple[str, str]]) -> None:
+    """Play the first `count` plans in several ways: folder -> (which text, which rung). Those that are there stay."""
     truth = json.loads((out / "plans" / "truth.json").read_text())
     for name, known in list(truth.items())[:count]:
         plan = MusicalPlan.from_json(json.dumps(known["plan"]))
-        for kind, prompt in (("played", known["prompt"]), ("noise-text", known["noise"])):
+        for kind, (text, rung) in kinds.items():
             path = out / "plans" / kind / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            model.generate(prompt, plan=plan, seed=int(name)).waveform.save(path)
+            if not path.exists():
+                model.generate(known[text], plan=plan, seed=int(name), rung=rung).waveform.save(path)
         print(f"plan {name}: {known['prompt']}", flush=True)
 
 
@@ -147,7 +158,13 @@ def nonsense(rng: random.Random) -> str:
     return " ".join("".join(rng.choices(SYLLABLES, k=rng.randint(2, 3))) for _ in range(rng.randint(3, 7)))
 
 
-RENDERS = {"originals": render_originals, "codec": render_codec, "plans": render_plans, "styles": render_styles}
+RENDERS = {
+    "originals": render_originals,
+    "codec": render_codec,
+    "plans": render_plans,
+    "rungs": render_rungs,
+    "styles": render_styles,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -11,6 +11,12 @@ from typing import Any
 NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 NO_CHORD = 24
+PLAYED = {
+    "played": "network: text, plan and notes",
+    "noise-text": "noise as text",
+    "rung-plan": "text and plan, no notes",
+    "rung-text": "text alone",
+}
 Judged = dict[str, dict[str, Any]]
 
 
@@ -94,18 +100,19 @@ def plan_table(folder: Path) -> list[str]:
         "tempo within 4 %, octaves allowed": lambda judged, plan: tempo_is(judged["tempo"], plan["tempo"], OCTAVES),
         "key": lambda judged, plan: key_number(judged["key"]) == key_number(plan["key"]),
     }
+    played = {kind: read(folder / kind / "judged.json") for kind in PLAYED}
     lines = [
-        f"| of {len(truth)} plans | judge right on the original | of those, on the network | noise as text |",
-        "|---|---|---|---|",
+        "| | judge right on the original | " + " | ".join(PLAYED.values()) + " |",
+        "|---|---|" + "---|" * len(PLAYED),
+        f"| plans | {len(truth)} | " + " | ".join(str(len(judged)) for judged in played.values()) + " |",
     ]
-    played = {kind: read(folder / kind / "judged.json") for kind in ("played", "noise-text")}
     for name, test in tests.items():
         right = [n for n in truth if test(composed[n], truth[n])]
-        shares = [mean(test(judged[n], truth[n]) for n in right) for judged in played.values()]
-        lines.append(f"| {name} | {len(right)} | {percent(shares[0])} | {percent(shares[1])} |")
-    same = {kind: agreement(judged, composed) for kind, judged in played.items()}
+        shares = [mean(test(judged[n], truth[n]) for n in right if n in judged) for judged in played.values()]
+        lines.append(f"| {name} | {len(right)} | " + " | ".join(map(percent, shares)) + " |")
+    same = [agreement(judged, {n: composed[n] for n in judged}) for judged in played.values()]
     for what, label in (("chords", "chord frames as on the original"), ("beats", "beat F1 against the original")):
-        lines.append(f"| {label} | | {same['played'][what]:.2f} | {same['noise-text'][what]:.2f} |")
+        lines.append(f"| {label} | | " + " | ".join(f"{row[what]:.2f}" for row in same) + " |")
     return lines
 
 

@@ -24,7 +24,7 @@ class Codec(nn.Module):
     channels: int  # audio channels
     n_q: int  # codebooks, coarse to fine
     card: int  # entries of one codebook
-    context: int  # frames on either side that can change the sound of a frame
+    context: int  # frames on either side that can change how a frame sounds, phases that run on left aside
 
     @property
     def frame_rate(self) -> float:
@@ -51,7 +51,8 @@ class Codec(nn.Module):
     def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """Decode a long piece in chunks of `chunk` frames; joined, they equal the whole decode.
 
-        Each chunk is decoded with `context` frames on both sides, so memory does not grow with length.
+        Each chunk is decoded with `context` frames on both sides, so memory does not grow with length. A codec that
+        carries something from frame to frame without end, such as the phase of a sinusoid, overrides this.
 
         Args:
             codes: [B, K', T].

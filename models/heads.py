@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, UnknownNameError
@@ -107,25 +106,29 @@ class DepthHead(Head):
         self.transformer = Transformer(
             width=width, num_layers=num_layers, num_heads=num_heads, window=n_q, dropout=dropout
         )
-        self.out = nn.Parameter(torch.randn(n_q, card, width) * 0.02)
+        outputs = [nn.Linear(width, card, bias=False) for _ in range(n_q)]
+        for output in outputs:
+            nn.init.normal_(output.weight, std=0.02)
+        self.out = nn.ModuleList(outputs)
         self.register_buffer("offsets", torch.arange(n_q - 1) * (card + 1), persistent=False)
 
     def logits(self, hidden: Tensor, codes: Tensor) -> Tensor:
         seen = self.embedding(codes[:, :-1] + self.offsets)  # [M, K-1, width]
         x = torch.cat((self.project(hidden)[:, None].to(seen.dtype), seen), 1)  # [M, K, width]
-        x = self.transformer(x).transpose(0, 1)  # [K, M, width]
-        return soft_cap(torch.bmm(x, self.out.mT)).transpose(0, 1)
+        levels = self.transformer(x).unbind(1)  # K times [M, width]
+        return soft_cap(torch.stack([out(level) for out, level in zip(self.out, levels, strict=True)], 1))
 
     def sample(self, hidden: Tensor, choose: Choose, guide: Guide) -> Tensor:
         cache = self.transformer.new_cache(hidden.shape[0])
-        x = self.project(hidden)  # [M, width]
+        x = self.project(hidden).type_as(hidden)  # [M, width]
         codes: list[Tensor] = []
         for level in range(self.n_q):
-            logits = soft_cap(F.linear(self.transformer.step(x, cache), self.out[level]))  # [M, card]
+            logits = soft_cap(self.out[level](self.transformer.step(x, cache)))  # [M, card]
             codes.append(choose(guide(logits), level))
             if level + 1 < self.n_q:
-                passes = hidden.shape[0] // codes[-1].shape[0]
-                x = self.embedding(codes[-1] + level * (self.card + 1)).repeat(passes, 1)
+                x = self.embedding(codes[-1] + level * (self.card + 1))
+                if len(x) != len(hidden):  # passes of guidance, which all read the same codes
+                    x = x.repeat(len(hidden) // len(x), 1)
         return torch.stack(codes, -1)
 
 

@@ -35,6 +35,7 @@ class KVCache:
         self.window = window
         self.position = 0  # frames seen since the start, the prefix included
         self.memory = torch.zeros(num_layers, 2, rows, num_heads, window, head_dim, device=device, dtype=dtype)
+        self.layers = [tuple(memory.unbind(0)) for memory in self.memory]  # keys, values; views, made once
         self.cross: list[tuple[Tensor, Tensor]] = []  # keys and values [B, H, N, head_dim] of each layer
 
     @property
@@ -43,17 +44,17 @@ class KVCache:
         return self.memory.shape[2]
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store this frame's key and value, both [B, H, 1, head_dim].
+        """Store this frame's key and value, both [B, H, head_dim].
 
         Returns:
             All keys and values that this frame may look at, [B, H, min(frames, window), head_dim] each (views).
         """
         slot = self.position % self.window
-        keys, values = self.memory[layer].unbind(0)
-        keys[:, :, slot : slot + 1] = key
-        values[:, :, slot : slot + 1] = value
-        seen = min(self.position + 1, self.window)
-        return keys[:, :, :seen], values[:, :, :seen]
+        keys, values = self.layers[layer]
+        keys[:, :, slot] = key
+        values[:, :, slot] = value
+        seen = self.position + 1
+        return (keys, values) if seen >= self.window else (keys[:, :, :seen], values[:, :, :seen])
 
     def advance(self) -> None:
         """Move on to the next frame, after every layer has written this one."""

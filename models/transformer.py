@@ -18,6 +18,7 @@ from .kv_cache import KVCache
 
 __all__ = ["Transformer", "dropout", "rms_norm"]
 
+SMALL = torch.tensor(1e-6)  # no vector of zeros is divided by zero
 Rotation = tuple[Tensor, Tensor]  # cosines and signed sines, [T, 1, head_dim] each
 
 
@@ -28,7 +29,7 @@ def rms_norm(x: Tensor) -> Tensor:
     """
     y = x.float()
     norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
-    return (y * (x.shape[-1] ** 0.5 / (norm + 1e-6))).type_as(x)
+    return (y / torch.add(SMALL, norm, alpha=x.shape[-1] ** -0.5)).type_as(x)
 
 
 @functools.lru_cache(maxsize=64)  # the head over levels asks for the same few positions in every frame
@@ -88,19 +89,31 @@ class Block(nn.Module):
     def project(self, x: Tensor, turn: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, T, head_dim] of x [B, T, D]; queries and keys normalised and rotated."""
         b, t, d = x.shape
-        qkv = self.qkv(rms_norm(x)).view(b, t, 3 * self.num_heads, d // self.num_heads)
+        qkv = self.qkv(rms_norm(x)).type_as(x).view(b, t, 3 * self.num_heads, d // self.num_heads)
         qk, value = qkv.split((2 * self.num_heads, self.num_heads), 2)
         qk = rotate(rms_norm(qk.float()), turn).type_as(value)  # one pass over queries and keys together
         query, key = qk.transpose(1, 2).chunk(2, 1)
         return query, key, value.transpose(1, 2)
 
-    def merge(self, x: Tensor, attended: Tensor, cross: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Add what attention read [B, H, T, head_dim] to x [B, T, D], then cross-attention and feed-forward."""
-        x = x + self.drop(self.out(attended.transpose(1, 2).flatten(2)))
+    def step(self, x: Tensor, turn: Rotation, cache: KVCache, layer: int) -> Tensor:
+        """Run one position [B, D] -> [B, D], as `project` and `merge` do, in as few operations as can be.
+
+        With a handful of rows, starting an operation takes longer than most of them.
+        """
+        heads = self.num_heads
+        qkv = self.qkv(rms_norm(x)).type_as(x).view(x.shape[0], 3 * heads, -1)
+        qk = rotate(rms_norm(qkv[:, : 2 * heads].float()), turn)
+        keys, values = cache.write(layer, qk[:, heads:], qkv[:, 2 * heads :])
+        read = F.scaled_dot_product_attention(qk[:, :heads, None].type_as(keys), keys, values)
+        return self.merge(x, read.view_as(x), cache.cross[layer] if cache.cross else None)
+
+    def merge(self, x: Tensor, read: Tensor, cross: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Add to x what attention read, then cross-attention and feed-forward; x and read [B, T, D] or [B, D]."""
+        x = x + self.drop(self.out(read))
         if cross is not None:
-            query = self.cross_q(rms_norm(x)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            read = F.scaled_dot_product_attention(query, *cross)
-            x = x + self.drop(self.cross_out(read.transpose(1, 2).flatten(2)))
+            query = self.cross_q(rms_norm(x)).view(x.shape[0], -1, self.num_heads, x.shape[-1] // self.num_heads)
+            read = F.scaled_dot_product_attention(query.transpose(1, 2), *cross)
+            x = x + self.drop(self.cross_out(read.transpose(1, 2).reshape(x.shape)))
         return x + self.drop(self.down(F.relu(self.up(rms_norm(x))).square()))
 
     def cross_keys(self, cross: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,19 +174,17 @@ class Transformer(nn.Module):
         for block in self.blocks:
             query, key, value = block.project(x, turn)
             attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None)
-            x = block.merge(x, attended, None if cross is None else block.cross_keys(cross))
+            read = attended.transpose(1, 2).flatten(2)
+            x = block.merge(x, read, None if cross is None else block.cross_keys(cross))
         return rms_norm(x)
 
     def step(self, x: Tensor, cache: KVCache) -> Tensor:
         """Run the next position of every row, [B, D] -> [B, D], and advance the cache. Equals `forward` there."""
-        x = x[:, None]  # [B, 1, D]
         turn = rotation(cache.position, 1, self.head_dim, x.device)
         for layer, block in enumerate(self.blocks):
-            query, key, value = block.project(x, turn)
-            attended = F.scaled_dot_product_attention(query, *cache.write(layer, key, value))
-            x = block.merge(x, attended, cache.cross[layer] if cache.cross else None)
+            x = block.step(x, turn, cache, layer)
         cache.advance()
-        return rms_norm(x[:, 0])
+        return rms_norm(x)
 
     def cross_keys(self, cross: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Work out the cross-attention keys and values of every block once, for `KVCache.cross`."""
@@ -182,8 +193,9 @@ class Transformer(nn.Module):
     def new_cache(
         self, rows: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> KVCache:
-        """Memory for `rows` sequences, by default where and of the type the weights are."""
+        """Memory for `rows` sequences, by default where and of the type the weights are; float32 beside int8."""
         weight = self.blocks[0].qkv.weight
+        own = weight.dtype if weight.is_floating_point() else torch.float32
         return KVCache(
             num_layers=len(self.blocks),
             rows=rows,
@@ -191,5 +203,5 @@ class Transformer(nn.Module):
             window=self.window,
             head_dim=self.head_dim,
             device=device or weight.device,
-            dtype=dtype or weight.dtype,
+            dtype=dtype or own,
         )

@@ -1,7 +1,7 @@
 """A model is a folder: `config.yaml`, `model.safetensors` and a card. Save, load, verify; nothing is ever unpickled.
 
-Large weights may be stored as int8 with one fp16 scale per output channel; they are read back as fp32, so a stored
-model is small and the parts that use it know nothing of it.
+Large weights may be stored as int8 with one scale per output channel; they are read back as fp32, so a stored model is
+small and the parts that use it know nothing of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .. import weights
 from ..errors import CheckpointError, UnknownNameError
+from ..models.int8 import quantise_rows
 
 __all__ = ["FORMAT_VERSION", "embedded_models", "find_folder", "load", "read_config", "save", "sha256"]
 
@@ -49,10 +50,8 @@ def pack(tensors: Mapping[str, Tensor], int8: tuple[str, ...]) -> dict[str, Tens
         if not value.is_floating_point():
             packed[name] = value.contiguous()
         elif value.dim() >= 2 and name.startswith(int8) and value[0].numel() >= 64:
-            scale = value.flatten(1).abs().amax(1).clamp(min=1e-8) / 127
-            scale = scale.half().float().clamp(min=1e-7)  # round first, so that the codes fit the stored scale
-            rows = (value.flatten(1) / scale[:, None]).round().clamp(-127, 127)
-            packed[name], packed[name + SCALE] = rows.view_as(value).to(torch.int8), scale.half()
+            codes, packed[name + SCALE] = quantise_rows(value.flatten(1))
+            packed[name] = codes.view_as(value)
         else:
             packed[name] = value.half().contiguous()
     return packed
@@ -78,7 +77,8 @@ def save(folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor], in
     save_file(pack(tensors, int8), folder / "model.part")
     (folder / "model.part").chmod(0o644)  # safetensors writes files that only their owner may read
     os.replace(folder / "model.part", folder / "model.safetensors")
-    config = {"format_version": FORMAT_VERSION, **config, "sha256": sha256(folder / "model.safetensors")}
+    facts = {"int8": list(int8), "sha256": sha256(folder / "model.safetensors")}
+    config = {"format_version": FORMAT_VERSION, **config, **facts}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 

@@ -18,7 +18,7 @@ from ..composition.style import load_style, style_names
 from ..errors import ConfigError, UnknownNameError
 from . import interrupt, sidecar
 from .outputs import plan_targets, stem_paths, write_generation
-from .params import Generation, GenerationParams, check_prompt, resolve_params
+from .params import PRECISIONS, Generation, GenerationParams, check_prompt, resolve_params
 
 __all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params", "read_plan"]
 
@@ -36,6 +36,8 @@ def generate(options: Mapping[str, Any]) -> None:
     """Play a prompt and write the files; `options` are those of the command line, None where not given."""
     prompt = check_prompt(options["prompt"])
     check_device(options["device"])
+    if options["precision"] not in PRECISIONS:
+        raise UnknownNameError("precision", options["precision"], PRECISIONS)
     plan = read_plan(options["plan"])
     params = read_params(prompt, options, plan)
     several = params.num_samples > 1
@@ -57,7 +59,7 @@ def generate(options: Mapping[str, Any]) -> None:
     # Everything that can be checked without the model has been. Only now torch is imported.
     from .pipeline import load
 
-    pipeline = load(options["model"], device=options["device"])
+    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
     with progress_bar("playing") as progress:
         made = pipeline.generate(prompt, progress=progress, **_given(params))
     pieces = [made] if isinstance(made, Generation) else list(made)

@@ -28,9 +28,20 @@ if TYPE_CHECKING:
 
     from ..audio import Waveform
 
-__all__ = ["DEFAULT_DURATION", "MAX_DURATION", "Generation", "GenerationParams", "check_prompt", "resolve_params"]
+__all__ = [
+    "DEFAULT_DURATION",
+    "MAX_DURATION",
+    "PRECISIONS",
+    "RUNGS",
+    "Generation",
+    "GenerationParams",
+    "check_prompt",
+    "resolve_params",
+]
 
 logger = logging.getLogger(__name__)
+PRECISIONS = ("auto", "fp32", "int8")  # of the matrices while playing
+RUNGS = {"notes": (), "plan": ("notes",), "text": ("notes", "plan")}  # what the network is not told
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces
 MAX_SEED = 2**63 - 1
@@ -51,6 +62,7 @@ class GenerationParams:
     num_samples: int = 1
     guidance_scale: float = 1.0  # towards the text; 1 = off
     plan_guidance: float = 1.0  # towards plan and notes; 1 = off
+    rung: str = "notes"  # how much the network is told: text alone, text and plan, or the arranged notes too
     temperature: float = 1.0  # 0 = greedy
     top_k: int | None = None
     top_p: float | None = None
@@ -98,6 +110,10 @@ class GenerationParams:
             check_number("loudness", self.loudness, -70.0, 0.0, unit=" LUFS")
 
     def _check_sampling(self) -> None:
+        if self.rung not in RUNGS:
+            raise UnknownNameError("rung", self.rung, RUNGS)
+        if self.rung == "text" and self.plan_guidance != 1:
+            raise ConfigError("rung 'text' tells the network no plan, so plan_guidance has no effect. Drop one.")
         check_number("temperature", self.temperature, 0.0, 10.0)
         check_integer("top_k", self.top_k, 1, 1_000_000)
         check_number("top_p", self.top_p, 0.0, 1.0, above=True)

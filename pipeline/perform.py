@@ -25,8 +25,8 @@ from .samplers.base import Sampler
 
 __all__ = ["NUM_ROWS", "play"]
 
-# Every role has its own row of a batch that is always this long, whichever roles play. So a matrix product rounds a
-# row the same way whether or not another role is left out or played again: stems stay bit-exact.
+# Every role has its own row. A float product rounds a row differently in a batch of another length, so there all rows
+# are computed whichever roles play: stems stay bit-exact when another role is left out. int8 products work row by row.
 NUM_ROWS = len(ROLES)
 BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
@@ -41,10 +41,14 @@ class _Conditions:
         plan: MusicalPlan,
         text: Tensor,
         roles: Sequence[str],
+        rows: Sequence[str],
         passes: Sequence[str],
+        untold: Sequence[str],
         frame_rate: float,
     ) -> None:
-        self.performer, self.plan, self.frame_rate, self.passes = performer, plan, frame_rate, passes
+        self.performer, self.plan, self.frame_rate = performer, plan, frame_rate
+        self.passes, self.untold = passes, tuple(untold)
+        self.chosen = [ROLES.index(role) for role in rows]
         self.text = text.expand(NUM_ROWS, -1)
         tracks = {track.role: track for track in score.tracks if track.role in roles}
         self.notes = [
@@ -59,7 +63,7 @@ class _Conditions:
         return self.block[frame - self.first]
 
     def _prepare(self, start: int) -> Tensor:
-        """Conditions [BLOCK, M, D] from frame `start`."""
+        """Conditions [BLOCK, M, D] from frame `start`; those of rows that are not wanted are worked out, too."""
         parts = self.performer.conditioners
         margin = parts["notes"].margin
         rolls = [
@@ -81,15 +85,14 @@ class _Conditions:
             ),
             "minilm": {"embedding": self.text},
         }
-        rows = [self.performer.frames(prepared, self._drops(name), trim=margin) for name in self.passes]
+        rows = [self.performer.frames(prepared, self._drops(name), trim=margin)[self.chosen] for name in self.passes]
         return torch.cat(rows).transpose(0, 1).contiguous()
 
-    @staticmethod
-    def _drops(name: str) -> dict[str, Tensor] | None:
-        """Conditions that a guidance pass leaves out: the text, or text, plan and notes."""
+    def _drops(self, name: str) -> dict[str, Tensor] | None:
+        """Conditions that a guidance pass leaves out (text; or text, plan and notes), and those that none is told."""
         everyone = torch.ones(NUM_ROWS, dtype=torch.bool)
         left_out = {"full": (), "no_text": ("minilm",), "null": ("minilm", "plan", "notes")}[name]
-        return dict.fromkeys(left_out, everyone) or None
+        return dict.fromkeys((*left_out, *self.untold), everyone) or None
 
 
 @torch.inference_mode()
@@ -105,6 +108,8 @@ def play(
     guidance: Guidance,
     num_frames: int,
     frame_rate: float,
+    untold: Sequence[str] = (),
+    rows_apart: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> dict[str, Tensor]:
     """Play some roles of a score.
@@ -113,23 +118,27 @@ def play(
         performer: in eval mode.
         score, plan: what to play.
         text: [1, E] embedding of the prompt.
-        roles: which to return; the others are silent and cost nothing more.
+        roles: which to return; the others are silent.
         seeds: role -> seed; the same seed gives the same codes, whatever the other roles do.
         num_frames: T.
+        untold: conditioners that no row hears, such as notes and plan.
+        rows_apart: whether a row of this performer comes out the same in a batch of any length.
         progress: called with (frames done, frames in all).
 
     Returns:
         Role -> codes [K, T] int64.
     """
     lm = performer.lm
-    conditions = _Conditions(performer, score, plan, text, roles, guidance.passes, frame_rate)
-    noise = GumbelNoise([seeds.get(role, 0) for role in ROLES], range(NUM_ROWS), n_q=lm.n_q, card=lm.card)
-    fused = Fused(NUM_ROWS, len(guidance.passes), conditions)
+    rows = [role for role in ROLES if role in roles] if rows_apart else list(ROLES)
+    conditions = _Conditions(performer, score, plan, text, roles, rows, guidance.passes, untold, frame_rate)
+    items = [ROLES.index(role) for role in rows]
+    noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=lm.n_q, card=lm.card)
+    fused = Fused(len(rows), len(guidance.passes), conditions)
     pattern = Parallel(n_q=lm.n_q, special_token_id=lm.special_token_id)
-    codes = torch.empty((NUM_ROWS, lm.n_q, num_frames), dtype=torch.int16)
+    codes = torch.empty((len(rows), lm.n_q, num_frames), dtype=torch.int16)
     columns = stream_columns(lm, pattern, sampler, fused, num_frames=num_frames, guide=guidance, noise=noise)
     for frame, column in enumerate(columns):
         codes[..., frame] = column
         if progress:
             progress(frame + 1, num_frames)
-    return {role: codes[ROLES.index(role)].long() for role in roles}
+    return {role: codes[rows.index(role)].long() for role in roles}

@@ -9,6 +9,7 @@ import torch
 from gen_audio import registry
 from gen_audio.codecs.layers.inverse_stft import InverseSTFT
 from gen_audio.codecs.layers.mel import LogMel, warped_bands
+from gen_audio.codecs.layers.partials import LOWEST_NOTE, PartialBank, PartialFinder, note_to_hz
 from gen_audio.codecs.layers.quantiser import ResidualQuantiser
 from gen_audio.codecs.spectral import Spectral
 from gen_audio.codecs.toy import Toy
@@ -27,6 +28,7 @@ SMALL = {
         "decoder_layers": 1,
         "vocoder_width": 16,
         "vocoder_layers": 2,
+        "num_partials": 60,
     }
 }
 
@@ -39,6 +41,7 @@ def make(name: str) -> torch.nn.Module:
         with torch.no_grad():
             for block in codec.vocoder.blocks:
                 block.scale.fill_(1.0)
+            codec.vocoder.to_partials.bias[:60] = 3.0  # loud enough to be heard in a comparison
     return codec.eval()
 
 
@@ -83,9 +86,66 @@ def test_context_is_not_smaller_than_what_a_frame_depends_on() -> None:
     codes = torch.randint(codec.card, (1, codec.n_q, 60))
     other = codes.clone()
     other[..., 30] = (other[..., 30] + 1) % codec.card
-    changed = (codec.decode(codes) - codec.decode(other)).abs().view(60, -1).amax(1) > 1e-6
-    reach = (changed.nonzero() - 30).abs().max()
-    assert 0 < int(reach) <= codec.context
+    parts = [codec.vocoder.parts(*codec.mel_from_latent(codec.quantiser.decode(c))) for c in (codes, other)]
+    for one, two in zip(*parts, strict=True):
+        changed = (one - two).abs().amax(-1).view(60, 4).amax(1) > 1e-6
+        reach = (changed.nonzero() - 30).abs().max()
+        assert 0 < int(reach) < codec.context  # and a frame for the windows that reach into the next
+
+
+def tone(note: float, seconds: float = 1.0, sample_rate: int = 24000) -> torch.Tensor:
+    time = torch.arange(round(seconds * sample_rate), dtype=torch.float64) / sample_rate
+    return (0.5 * torch.cos(2 * math.pi * float(note_to_hz(torch.tensor(note))) * time)).float()
+
+
+@pytest.mark.parametrize("note", [24.2, 33.0, 57.3, 69.0, 80.6, 102.9])
+def test_finder_hears_pitch_and_level_of_a_tone(note: float) -> None:
+    amplitude, detune, spread = PartialFinder(80, 24000, 240)(tone(note)[None])
+    loudest = int(amplitude[0, 50].argmax())
+    assert LOWEST_NOTE + loudest + float(detune[0, 50, loudest]) == pytest.approx(note, abs=0.02)
+    assert float(amplitude[0, 50, loudest]) == pytest.approx(0.5, rel=0.02)
+    assert float(spread[0, 50, loudest]) < 0.05
+
+
+@pytest.mark.parametrize("note", [24.2, 33.0, 57.3, 69.0, 80.6, 102.9])
+def test_bank_plays_a_tone_of_any_pitch_at_that_pitch(note: float) -> None:
+    """Frames alike in everything: only a phase that runs on can give a pitch between multiples of the frame rate."""
+    bank, inverse = PartialBank(80, 24000, 960, 240), InverseSTFT(960, 240)
+    index = round(note) - LOWEST_NOTE
+    amplitude, detune = torch.zeros(1, 100, 80), torch.zeros(1, 100, 80)
+    amplitude[..., index], detune[..., index] = 0.5, note - round(note)
+    track = bank.run(detune)
+    audio = inverse(bank(amplitude, detune, track))[0]
+    # the phase of frame 0 is that at its centre, sample 120
+    time = (torch.arange(len(audio), dtype=torch.float64) - 120) / 24000
+    phase = 2 * math.pi * (float(note_to_hz(torch.tensor(note))) * time + track.cycles[0, 0, index])
+    assert float((audio - 0.5 * phase.cos())[960:-960].abs().max()) < 0.01
+
+
+def test_noise_is_told_from_tones_by_its_spread() -> None:
+    torch.manual_seed(0)
+    amplitude, _, spread = PartialFinder(80, 24000, 240)(0.1 * torch.randn(1, 24000))
+    assert float(spread[0, 20:80, 40:][amplitude[0, 20:80, 40:] > 1e-3].mean()) > 0.2
+
+
+def test_what_the_finder_hears_the_bank_plays() -> None:
+    chord = sum(0.4 * tone(note, 2.0) for note in (40.0, 52.1, 56.0, 59.2, 64.0))
+    amplitude, detune, _ = PartialFinder(80, 24000, 240)(chord[None])
+    bank = PartialBank(80, 24000, 960, 240)
+    again = InverseSTFT(960, 240)(bank(amplitude, detune, bank.run(detune)))[0]
+    window = torch.hann_window(16384)
+    ours, theirs = (torch.fft.rfft(x[16000 : 16000 + 16384] * window).abs() for x in (again, chord))
+    assert float((ours - theirs).norm() / theirs.norm()) < 0.05
+
+
+def test_a_sinusoid_goes_on_where_it_was() -> None:
+    torch.manual_seed(0)
+    bank = PartialBank(10, 24000, 960, 240)
+    detune = torch.rand(2, 50, 10) - 0.5
+    whole = bank.run(detune)
+    first = bank.run(detune[:, :20])
+    rest = bank.run(detune[:, 20:], first)
+    assert torch.allclose(torch.cat((first.cycles, rest.cycles), 1), whole.cycles, atol=1e-9)
 
 
 def test_wrong_shapes_and_foreign_codes_are_refused(codec: torch.nn.Module) -> None:

@@ -87,8 +87,9 @@ def test_the_embedded_name_wins_over_a_folder_here(tmp_path: Path, monkeypatch: 
 
 
 def test_packed_weights_sound_like_the_trained_ones(tmp_path: Path) -> None:
-    """int8 rows come back within half a step of their scale."""
+    """int8 rows come back within a step of their scale, most within half of one."""
     weight = torch.randn(8, 64)
     checkpoint.save(tmp_path, {"name": "x"}, {"performer.w": weight}, int8=("performer.",))
     _, tensors = checkpoint.load(tmp_path)
-    assert (tensors["performer.w"] - weight).abs().max() <= 0.51 * weight.abs().max() / 127 * 1.01
+    error = (tensors["performer.w"] - weight).abs() / (weight.abs().amax(1, keepdim=True) / 127)
+    assert float(error.max()) <= 1.01 and float(error.median()) < 0.3

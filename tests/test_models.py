@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from gen_audio.errors import ConfigError, ShapeError, UnknownNameError
+from gen_audio.models import int8
 from gen_audio.models.heads import DepthHead
 from gen_audio.models.lm import CodecLM
 from gen_audio.models.transformer import dropout
@@ -17,12 +18,12 @@ HEADS = {
 }
 
 
-def build(head: str = "depth", window: int = 6, cross_width: int | None = None) -> CodecLM:
+def build(head: str = "depth", window: int = 6, cross_width: int | None = None, width: int = WIDTH) -> CodecLM:
     torch.manual_seed(0)
     lm = CodecLM(
         n_q=N_Q,
         card=CARD,
-        width=WIDTH,
+        width=width,
         num_layers=2,
         num_heads=2,
         window=window,
@@ -35,10 +36,10 @@ def build(head: str = "depth", window: int = 6, cross_width: int | None = None) 
     return lm.eval()
 
 
-def example(batch: int = 2, frames: int = 17) -> tuple[Tensor, Tensor]:
+def example(batch: int = 2, frames: int = 17, width: int = WIDTH) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     codes = torch.randint(0, CARD, (batch, N_Q, frames), generator=generator)
-    return codes, torch.randn(batch, frames, WIDTH, generator=generator)
+    return codes, torch.randn(batch, frames, width, generator=generator)
 
 
 def play(lm: CodecLM, codes: Tensor, frames: Tensor | None, prefix: Tensor | None, cross: Tensor | None) -> Tensor:
@@ -179,7 +180,8 @@ def test_the_special_id_is_a_valid_input_everywhere() -> None:
 def test_logits_are_soft_capped() -> None:
     head = build().head
     assert isinstance(head, DepthHead)
-    nn.init.constant_(head.out, 1e3)
+    for matrix in head.out:
+        nn.init.constant_(matrix.weight, 1e3)
     assert head.logits(torch.randn(2, WIDTH), torch.zeros(2, N_Q, dtype=torch.int64)).abs().max() <= 30
 
 
@@ -201,3 +203,40 @@ def test_wrong_settings_say_what_to_do() -> None:
         CodecLM(n_q=2, card=4, width=16, head={"name": "parallel", "depth": 2})
     with pytest.raises(ShapeError, match="needs \\[B, 3, T\\]"):
         build().hidden(torch.zeros(1, 4, 5, dtype=torch.int64))
+
+
+def test_quantising_twice_changes_nothing() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(40, 33) * torch.rand(40, 1)
+    codes, scale = int8.quantise_rows(weight)
+    assert (codes.float() * scale.float()[:, None] - weight).abs().amax(1).le(1.01 * scale.float()).all()
+    again, scale_again = int8.quantise_rows(codes.float() * scale.float()[:, None])
+    assert torch.equal(codes, again) and torch.equal(scale, scale_again)
+
+
+@pytest.mark.skipif(not int8.available(), reason="no int8 product for this CPU")
+@pytest.mark.parametrize("shape", [(48, 32), (20, 64), (7, 96)])
+def test_int8_linear_multiplies_by_the_rounded_matrix(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer, x = int8.Int8Linear(torch.randn(shape)), torch.randn(2, 3, shape[1])
+    exact = x @ (layer.weight.float() * layer.scale.float()[:, None]).T
+    assert torch.allclose(layer(x).float(), exact, atol=0.02 * float(exact.abs().max()))
+    rows = torch.randn(19, shape[1])
+    whole = layer(rows)
+    for count in range(1, 19):  # a row is the same in any company
+        assert torch.equal(layer(rows[:count]), whole[:count]) and torch.equal(layer(rows[count:]), whole[count:])
+
+
+@pytest.mark.skipif(not int8.available(), reason="no int8 product for this CPU")
+@pytest.mark.parametrize("head", HEADS)
+def test_int8_steps_follow_the_model_they_were_made_from(head: str) -> None:
+    lm = build(head, width=32)
+    codes, frames = example(width=32)
+    with torch.no_grad():
+        exact = lm(codes, frames)
+        int8.to_int8(lm)
+        assert sum(isinstance(m, int8.Int8Linear) for m in lm.modules()) >= 7  # of a trunk of two blocks
+        hidden = play(lm, codes, frames, None, None).flatten(0, 1)
+        logits = lm.head.logits(hidden, codes.transpose(1, 2).flatten(0, 1))
+    ours = logits.view(2, -1, N_Q, CARD).transpose(1, 2).softmax(-1)
+    assert float((ours - exact.softmax(-1)).abs().max()) < 0.05

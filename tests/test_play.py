@@ -19,6 +19,7 @@ from gen_audio import registry
 from gen_audio.audio import Waveform
 from gen_audio.composition.style import style_names
 from gen_audio.conditioning.attributes import AttributeHeads
+from gen_audio.models import int8
 from gen_audio.pipeline import checkpoint, pipeline
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.performer import Performer
@@ -101,6 +102,36 @@ def test_several_samples_have_a_seed_each(model: Path, capsys: pytest.CaptureFix
     assert play(model, "--duration", "0.5", "--seed", "4", "--num-samples", "2", "--json") == 0
     assert [piece["seed"] for piece in json.loads(capsys.readouterr().out)] == [4, 5]
     assert sorted(path.name for path in Path().glob("*.wav")) == ["lofi-jazz-piano-4.wav", "lofi-jazz-piano-5.wav"]
+
+
+def test_rung_and_precision_are_obeyed_and_recorded(model: Path) -> None:
+    common = ["--duration", "1", "--seed", "4", "--temperature", "0"]
+    sounds = {}
+    for option in ("notes", "plan", "text", "int8"):
+        named = ["--precision", "int8"] if option == "int8" else ["--rung", option]
+        if option == "int8" and not int8.available():
+            continue
+        assert play(model, *common, *named, "-o", f"{option}.wav") == 0
+        said = json.loads(Path(f"{option}.json").read_text())
+        assert said["parameters"]["rung"] == ("notes" if option == "int8" else option)
+        assert said["model"]["precision"] == ("int8" if option == "int8" else "fp32")
+        assert ("notes" in said["provenance"]["perform"]) == (option in ("notes", "int8"))
+        sounds[option] = Path(f"{option}.wav").read_bytes()
+    assert len({sounds[rung] for rung in ("notes", "plan", "text")}) == 3
+
+
+def test_roles_stay_bit_exact_in_int8(model: Path) -> None:
+    if not int8.available():
+        pytest.skip("no int8 product for this CPU")
+    common = ["--duration", "1", "--seed", "4", "--instruments", "piano, bass, drums", "--precision", "int8"]
+    assert play(model, *common, "-o", "a.wav", "--stems", "one") == 0
+    assert play(model, *common, "-o", "b.wav", "--stems", "two", "--role-seed", "drums=9") == 0
+    changed = {path.stem for path in Path("one").iterdir() if path.read_bytes() != Path("two", path.name).read_bytes()}
+    assert changed == {"drums"}
+    without = ["--plan", "a.json", "--seed", "4", "--precision", "int8", "--without", "drums"]
+    assert play(model, *without, "-o", "c.wav", "--stems", "three") == 0
+    left = {path.name: path.read_bytes() for path in Path("three").iterdir()}
+    assert left == {path.name: path.read_bytes() for path in Path("one").iterdir() if path.stem != "drums"}
 
 
 def test_damaged_weights_are_refused_by_their_hash(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gen_audio.codecs.layers.partials import note_to_hz
 from gen_audio.composition.arranger import arrange
 from gen_audio.composition.planner import Attributes, Constraints, plan_music
 from gen_audio.composition.score import ROLES
@@ -19,7 +20,7 @@ from gen_audio.training import codec, lm, tokens, vocoder
 from gen_audio.training.curves import draw_curves
 from gen_audio.training.loop import learning_rate, pick_device, run
 from gen_audio.training.pool import Pool, note_table, to_int16
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 RATE = 24000
@@ -168,6 +169,22 @@ def test_vocoder_learns_and_leaves_the_codes_alone(work: Path, tmp_path: Path) -
     assert moved and all(name.startswith("vocoder.") for name in moved)
 
 
+def test_sinusoids_are_compared_with_tones_and_not_with_noise(work: Path) -> None:
+    stage = vocoder.VocoderStage(vocoder_config(work))
+    torch.manual_seed(0)
+    time = torch.arange(24000) / stage.module.sample_rate
+    note = 57.2  # of the sinusoid 33, a fifth of a semitone too high
+    tone = 0.3 * torch.sin(2 * math.pi * float(note_to_hz(torch.tensor(note))) * time)[None]
+    amplitude, detune = stage.tones(tone)
+    assert float(amplitude[0, 50, 33]) == pytest.approx(0.3, rel=0.2)
+    tuning, level = stage.partial_losses(amplitude, detune, tone)
+    assert float(tuning) < 0.01 and float(level) < 0.01
+    assert float(stage.partial_losses(amplitude, detune - 0.2, tone)[0]) == pytest.approx(0.2, abs=0.02)
+    assert float(stage.partial_losses(amplitude / 8, detune, tone)[1]) > 0.5
+    noise = 0.1 * torch.randn(1, 24000)
+    assert float(stage.tones(noise)[0][..., 30:].mean()) < 0.4 * float(stage.finder(noise)[0][..., 30:].mean())
+
+
 def test_role_of_weight_zero_is_never_drawn(work: Path) -> None:
     stage = lm.LMStage(lm_config(work, role_weights={"chords": 1}))
     _, prepared = stage.batch(np.random.default_rng(0), False, 4)
@@ -209,6 +226,42 @@ def test_wind_down_ends_a_run_after_its_decay(tmp_path: Path) -> None:
     run(stage, PLAIN, tmp_path)
     assert stage.steps == PLAIN["decay_steps"]
     assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file({"weight": torch.full((1,), 5.0)}, tmp_path / "old.safetensors")
+    stage = LineStage()
+    run(stage, {**PLAIN, "steps": 1, "start_from": tmp_path / "old.safetensors"}, tmp_path / "a")
+    assert 4.5 < float(stage.module.weight.detach()) < 5.0
+    save_file({}, tmp_path / "none.safetensors")
+    run(LineStage(), {**PLAIN, "steps": 1, "start_from": tmp_path / "none.safetensors"}, tmp_path / "b")
+    assert "new and random: weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"weight": torch.ones(2)}, r"weight \[2\], this model has \[1\]"),
+        ({"bias": torch.ones(1)}, "no such tensor"),
+        (None, "not a file"),
+    ],
+)
+def test_weights_that_do_not_fit_are_no_start(
+    tensors: dict[str, torch.Tensor] | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.safetensors"
+    if tensors is not None:
+        save_file(tensors, path)
+    with pytest.raises(ConfigError, match=message):
+        run(LineStage(), {**PLAIN, "start_from": path}, tmp_path / "a")
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path: Path) -> None:
+    run(LineStage(), {**PLAIN, "steps": 1}, tmp_path)
+    wide = LineStage()
+    wide.module.weight = nn.Parameter(torch.ones(2))
+    with pytest.raises(ConfigError, match="Train into another folder"):
+        run(wide, PLAIN, tmp_path)
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

@@ -96,12 +96,14 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     """Train a stage in folder `out` until `config["steps"]`, or until it has been wound down.
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
-    validate_every, checkpoint_minutes. A file `wind-down` in `out` starts the final decay at once. Writes
-    `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
-    `model.safetensors`.
+    validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run to begin with instead of
+    random ones. A file `wind-down` in `out` starts the final decay at once. Writes `metrics.jsonl` and its picture
+    `curves.png`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
+    if config.get("start_from"):
+        _start_from(stage.module, Path(config["start_from"]))
     stage.module.to(pick_device(config.get("device", "auto")))
     trained = [p for p in stage.module.parameters() if p.requires_grad]
     wide = [p for p in trained if p.dim() >= 2]
@@ -180,8 +182,33 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[st
     (out / "state.json").write_text(json.dumps(progress) + "\n")
 
 
+def _start_from(module: nn.Module, path: Path) -> None:
+    """Take the weights of `path`; what it lacks keeps its random start and is named.
+
+    Raises:
+        ConfigError: there is no such file, or it holds tensors that this module has not, or of another shape.
+    """
+    if not path.is_file():
+        raise ConfigError(f"start_from is {path}, which is not a file. Name a model.safetensors, or leave it out.")
+    theirs, ours = load_file(path), module.state_dict()
+    strange = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
+    if strange:
+        wanted = list(ours[strange[0]].shape) if strange[0] in ours else "no such tensor"
+        raise ConfigError(
+            f"start_from: {path} has {strange[0]} {list(theirs[strange[0]].shape)}, this model has {wanted}. "
+            "Use the settings that those weights were trained with."
+        )
+    module.load_state_dict(theirs, strict=False)
+    new = sorted(set(ours) - set(theirs))
+    print(f"started from {path}" + (f"; new and random: {', '.join(new)}" if new else ""), flush=True)
+
+
 def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, out: Path) -> dict[str, Any] | None:
-    """Restore the state of `_save`; None when there is none."""
+    """Restore the state of `_save`; None when there is none.
+
+    Raises:
+        ConfigError: the state belongs to a module of another shape.
+    """
     path = out / "state.safetensors"
     if not path.exists():
         return None
@@ -190,8 +217,15 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, out: Path) -> d
     with safe_open(path, "pt") as file:
         progress = json.loads(file.metadata()["progress"])
     tensors = load_file(path)
-    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
     buffers = dict(module.named_buffers())
+    ours = {f"module.{k}": v for k, v in module.state_dict().items()} | {f"buffer.{k}": v for k, v in buffers.items()}
+    for key, value in tensors.items():
+        if not key.startswith("optimizer.") and (key not in ours or ours[key].shape != value.shape):
+            raise ConfigError(
+                f"{path} holds {key} {list(value.shape)}, which this model has not: its settings or its code have "
+                "changed since. Train into another folder."
+            )
+    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
     for key, value in tensors.items():
         if key.startswith("buffer."):
             buffers[key[7:]].copy_(value)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
+from ..codecs.layers.partials import PartialFinder
 from .loop import autocast, pick_device, run, to_device
 from .pool import Pool
 from .tokens import Tokens, load_codec
@@ -64,6 +65,9 @@ class VocoderStage:
         self.tokens = Tokens(self.pool, self.module.hop_length)
         self.stems = {part: list(self.pool.stems(part)) for part in (False, True)}
         self.distance = SpectralLoss(self.module.sample_rate).to(self.device)
+        vocoder = self.module.vocoder
+        self.finder = PartialFinder(len(vocoder.partials.notes), self.module.sample_rate, vocoder.hop_length)
+        self.finder.to(self.device)
 
     def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
         """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
@@ -83,17 +87,45 @@ class VocoderStage:
             sounds.append(sound)
         return to_device((torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))), self.device)
 
-    def play(self, codes: Tensor) -> Tensor:
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         codec = self.module
         with autocast(self.device, self.config["bf16"]):
             with torch.no_grad():
                 mel, hidden = codec.mel_from_latent(codec.quantiser.decode(codes))
-            return codec.vocoder(mel.float(), hidden.float())
+            return codec.vocoder.parts(mel.float(), hidden.float())
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         levels = int(rng.choice(self.config["levels"]))
         codes, sound = self.batch(rng, False, levels)
-        return self.distance(*self._inner(self.play(codes), sound))
+        spectrum, amplitude, detune = self.parts(codes)
+        audio, _ = self.module.vocoder.draw(spectrum, amplitude.detach(), detune.detach())
+        loss, metrics = self.distance(*self._inner(audio, sound))
+        tuning, level = self.partial_losses(amplitude, detune, sound)
+        loss = loss + self.config["tuning_weight"] * tuning + self.config["level_weight"] * level
+        return loss, metrics | {"tuning": float(tuning.detach()), "level": float(level.detach())}
+
+    def partial_losses(self, amplitude: Tensor, detune: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare the sinusoids with the tones of the sound; of noise they are to be silent.
+
+        They learn from nothing else. The distance between waveforms is for the other half of the vocoder, which
+        otherwise makes a tone of the right loudness and the wrong pitch long before its sinusoid has woken up.
+
+        Returns:
+            Mean error of the tuning in semitones, loud tones counting more, and of the amplitude in nats.
+        """
+        rim = 16  # frames of 10 ms, as in `_inner`; there the window of the finder leaves the crop, too
+        tone, true_detune = (part[:, rim:-rim] for part in self.tones(sound))
+        weight = (1 + tone / 1e-3).log()
+        tuning = (weight * (detune[:, rim:-rim] - true_detune).abs()).sum() / weight.sum().clamp(min=1e-3)
+        error = ((amplitude[:, rim:-rim] + 1e-3).log() - (tone + 1e-3).log()).abs()
+        weight = weight + 0.2 * (tone < 1e-3)
+        return tuning, (weight * error).sum() / weight.sum().clamp(min=1e-3)
+
+    @torch.no_grad()
+    def tones(self, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Amplitude and detuning of what sounds like a tone, [B, frames, N] each; noise is turned down."""
+        amplitude, detune, spread = self.finder(sound)
+        return amplitude * ((0.3 - spread) / 0.15).clamp(0, 1), detune
 
     def _inner(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
         """Leave out the rim of the crop, where the mel decoder lacks context."""
@@ -104,8 +136,11 @@ class VocoderStage:
         report = {}
         for levels in sorted({int(k) for k in self.config["levels"]}):
             codes, sound = self.batch(np.random.default_rng(0), True, levels)
-            total, _ = self.distance(*self._inner(self.play(codes), sound))
+            spectrum, amplitude, detune = self.parts(codes)
+            total, _ = self.distance(*self._inner(self.module.vocoder.draw(spectrum, amplitude, detune)[0], sound))
             report[f"distance_{levels}"] = float(total)
+            tuning, level = self.partial_losses(amplitude, detune, sound)
+            report |= {f"tuning_{levels}": float(tuning), f"level_{levels}": float(level)}
         return report
 
 

@@ -42,7 +42,7 @@ class LogMel(nn.Module):
         self.hop_length = hop_length
         self.fft_size = 4096  # zero-padded: the lowest bands are narrower than the bins of the window
         bands = warped_bands(num_bands, self.fft_size // 2 + 1, sample_rate, corner_hz=300.0)
-        peaks = bands.argmax(1) * sample_rate / self.fft_size
+        peaks = self.peaks = bands.argmax(1) * sample_rate / self.fft_size  # Hz
         self.num_low = int((peaks < split_hz).sum())
         # Each window needs the bins of its own bands only; the rest of a spectrum is never looked at.
         self.low_bins = int(bands[: self.num_low].sum(0).nonzero().max()) + 1
