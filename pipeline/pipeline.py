@@ -105,7 +105,7 @@ class Pipeline:
         stems = self.decode(codes, plan.duration)
         clock.stop("decode")
         waveform = self.mix(stems, score, plan).normalise(params.loudness)
-        placed = {t.role: self.place(stems[t.role], t) for t in score.tracks if t.role in stems}
+        placed = {t.role: self.place(stems.pop(t.role), t) for t in score.tracks if t.role in stems}
         clock.stop("mix")
         return Generation(
             prompt=prompt,

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from gen_audio import registry
+from gen_audio.codecs.layers.convnext import TILE, ConvNeXt
 from gen_audio.codecs.layers.inverse_stft import InverseSTFT
 from gen_audio.codecs.layers.mel import LogMel, warped_bands
 from gen_audio.codecs.layers.partials import LOWEST_NOTE, PartialBank, PartialFinder, note_to_hz
@@ -146,6 +147,14 @@ def test_a_sinusoid_goes_on_where_it_was() -> None:
     first = bank.run(detune[:, :20])
     rest = bank.run(detune[:, 20:], first)
     assert torch.allclose(torch.cat((first.cycles, rest.cycles), 1), whole.cycles, atol=1e-9)
+
+
+def test_convnext_is_the_same_with_and_without_gradients() -> None:
+    torch.manual_seed(0)
+    block, x = ConvNeXt(16, 32, scale=1.0), torch.randn(2, 2 * TILE + 9, 16)
+    with torch.no_grad():
+        tiled = block(x)
+    assert torch.allclose(tiled, block(x), atol=1e-5)
 
 
 def test_wrong_shapes_and_foreign_codes_are_refused(codec: torch.nn.Module) -> None:

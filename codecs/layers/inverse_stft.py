@@ -33,5 +33,13 @@ class InverseSTFT(nn.Module):
 
     def forward(self, spectra: Tensor) -> Tensor:
         frames = torch.fft.irfft(spectra, n=self.fft_size) * self.window
-        envelope = self._overlap_add(self.window.square().expand(1, frames.shape[1], -1))
-        return self._overlap_add(frames) / envelope.clamp(min=1e-3)
+        return self._overlap_add(frames) * self._correction(frames.shape[1])
+
+    def _correction(self, num_frames: int) -> Tensor:
+        """One over the sum of the overlapping windows [1, num_frames * hop_length]; the same between the two ends."""
+        rim = self.fft_size // self.hop_length + 1
+        short = min(num_frames, 2 * rim)
+        envelope = self._overlap_add(self.window.square().expand(1, short, -1)).clamp(min=1e-3).reciprocal()
+        first, last = envelope.split((short // 2 * self.hop_length, (short - short // 2) * self.hop_length), 1)
+        middle = first[:, -self.hop_length :].repeat(1, num_frames - short)
+        return torch.cat((first, middle, last), 1)

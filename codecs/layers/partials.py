@@ -83,10 +83,11 @@ class PartialBank(nn.Module):
         bins = self.fft_size // 2 + 1
         with torch.no_grad():
             position = note_to_hz(self.notes[where[2]] + detune[where]) * self.bins_per_hz  # [M], in bins
-            index = position.round().long()[:, None] + self.reach  # [M, 2 * REACH + 1]
-            lobe = hann_lobe(index - position[:, None]) * (self.fft_size / 4)
-            lobe = torch.where(index % 2 == 0, lobe, -lobe)  # a frame is centred on half its window
-            place = (where[0] * amplitude.shape[1] + where[1])[:, None] * (PAD + bins) + PAD + index
+            nearest = position.round()
+            lobe = self._lobes(position - nearest) * (self.fft_size / 4)  # [M, 2 * REACH + 1]
+            lobe = lobe * (1 - 2 * (nearest % 2))[:, None]  # a frame is centred on half its window
+            first = (where[0] * amplitude.shape[1] + where[1]) * (PAD + bins) + PAD + nearest.long()
+            place = first[:, None] + self.reach
             phase = (2 * math.pi * track.cycles[where]).to(amplitude.dtype)
         drawn = torch.polar(amplitude[where], phase)[:, None] * lobe  # [M, 2 * REACH + 1] complex
         flat = drawn.new_zeros(amplitude.shape[0] * amplitude.shape[1] * (PAD + bins))
@@ -95,12 +96,15 @@ class PartialBank(nn.Module):
         lowest = spectrum[..., PAD : 2 * PAD + 1] + spectrum[..., : PAD + 1].flip(-1).conj()
         return torch.cat((lowest, spectrum[..., 2 * PAD + 1 :]), -1)
 
+    def _lobes(self, off: Tensor) -> Tensor:
+        """Spectra of a Hann window whose centres lie `off` the nearest bin, -0.5 .. 0.5: [M] -> [M, 2 * REACH + 1].
 
-def hann_lobe(bins: Tensor) -> Tensor:
-    """Spectrum of a Hann window, so many bins from its centre; its peak is 1."""
-    outside = (bins.abs() - 1).abs() > 1e-3
-    safe = torch.where(outside, bins, torch.zeros_like(bins))
-    return torch.where(outside, torch.sinc(safe) / (1 - safe.square()), torch.full_like(bins, 0.5))
+        The peak is 1, and the sign alternates from bin to bin. sinc(x) / (1 - x ** 2), but the bins lie whole numbers
+        apart, so that one sine does for all of a lobe; on a bin, where that is 0 / 0, the centre is moved by 1e-4.
+        """
+        off = torch.where(off.abs() < 1e-4, torch.full_like(off, 1e-4), off)[:, None]
+        x = self.reach - off
+        return (math.pi * off).sin() / (math.pi * x * (x.square() - 1))
 
 
 class PartialFinder(nn.Module):
