@@ -88,6 +88,7 @@ class VocoderStage:
         return to_device((torch.from_numpy(np.stack(codes)), torch.from_numpy(np.stack(sounds))), self.device)
 
     def parts(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Let the vocoder say what sounds: codes [B, K, T] -> as `Vocoder.parts`."""
         codec = self.module
         with autocast(self.device, self.config["bf16"]):
             with torch.no_grad():

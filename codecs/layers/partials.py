@@ -29,7 +29,7 @@ def note_to_hz(note: Tensor) -> Tensor:
 class Track(NamedTuple):
     """How sinusoids ran: frequency in Hz and phase in cycles of every frame, [B, T, N] each.
 
-    In float64: float32 loses a phase after some seconds.
+    In float64: in float32 the cycles of a minute leave no digits for the phase.
     """
 
     hz: Tensor
@@ -43,8 +43,8 @@ class Track(NamedTuple):
 class PartialBank(nn.Module):
     """Amplitudes and detunings of sinusoids -> their part of the spectra that an inverse STFT turns into sound.
 
-    The spectrum of a sinusoid under a Hann window is a few bins wide, so drawing it there costs a hundredth of what
-    adding up sines costs.
+    The spectrum of a sinusoid under a Hann window is a few bins wide, so a frame of it takes nine numbers, not the
+    hundreds of samples that its sine would take.
 
     Source: Rodet and Depalle 1992, "Spectral envelopes and inverse FFT synthesis", AES 93rd convention.
     """
