@@ -125,15 +125,14 @@ def render_rungs(out: Path, model: Any, count: int) -> None:
 
 
 def play_plans(out: Path, model: Any, count: int, kinds: dict[str, tuple[str, str]]) -> None:
-    """Play the first `count` plans in several ways: folder -> (which text, which rung). Those that are there stay."""
+    """Play the first `count` plans in several ways: folder -> (which text, which rung)."""
     truth = json.loads((out / "plans" / "truth.json").read_text())
     for name, known in list(truth.items())[:count]:
         plan = MusicalPlan.from_json(json.dumps(known["plan"]))
         for kind, (text, rung) in kinds.items():
             path = out / "plans" / kind / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                model.generate(known[text], plan=plan, seed=int(name), rung=rung).waveform.save(path)
+            model.generate(known[text], plan=plan, seed=int(name), rung=rung).waveform.save(path)
         print(f"plan {name}: {known['prompt']}", flush=True)
 
 

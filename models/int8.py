@@ -55,7 +55,7 @@ class Int8Linear(nn.Module):
             return torch._weight_int8pack_mm(x, self.weight, self.scale)
         return torch._weight_int8pack_mm(x.flatten(0, -2), self.weight, self.scale).unflatten(0, x.shape[:-1])
 
-    __call__ = forward  # the way through nn.Module takes longer than a small product, and nobody hooks these
+    __call__ = forward  # a step calls dozens of these, and none has hooks for nn.Module to look for
 
 
 def to_int8(module: nn.Module) -> None:

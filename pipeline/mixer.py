@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,7 @@ def place(stem: np.ndarray, track: Track) -> np.ndarray:
 
 def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndarray:
     """Sum the placed stems, before any effect: [2, L]."""
-    return _sum(place(stems[track.role], track) for track in tracks)
-
-
-def _sum(sounds: Iterable[np.ndarray]) -> np.ndarray:
-    """Add up sounds, one in memory at a time."""
-    rest = iter(sounds)
-    total = np.array(next(rest), np.float32)
-    for sound in rest:
-        total += sound
-    return total
+    return functools.reduce(np.add, (place(stems[track.role], track) for track in tracks))
 
 
 def mix(
@@ -63,7 +55,8 @@ def mix(
     sound = dry_mix(stems, tracks) * HEADROOM
     kind = effects.get("reverb", "none")
     if kind != "none":
-        send = _sum(place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
+        sends = (place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
+        send = functools.reduce(np.add, sends)
         seconds = float(effects.get("reverb_seconds", 1.0))
         sound = sound + fx.reverb(send, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
     if effects.get("drive"):

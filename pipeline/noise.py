@@ -14,8 +14,6 @@ from ..errors import ConfigError
 
 __all__ = ["GumbelNoise", "uniform"]
 
-BLOCK = 8  # steps whose noise is made at once: an operation costs nearly the same for one as for eight
-
 
 def _signed(number: int) -> int:
     """Read 64 bits as torch's int64 does; its additions and products wrap around as the hash needs."""
@@ -85,13 +83,7 @@ class GumbelNoise:
         self.shape = (n_q, card)
         keys = _mix(torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64) + GOLDEN)
         self.keys = _child(keys, torch.tensor([_signed(item) for item in items])).to(device)
-        self.first, self.block = -1, torch.empty(0)
 
     def __call__(self, step: int) -> Tensor:
         """Noise [B, K, card] float32 of a step; step 7 is the same whether or not steps 0..6 were asked for."""
-        first = step - step % BLOCK
-        if first != self.first:
-            steps = torch.arange(first, first + BLOCK, device=self.keys.device)[:, None]
-            uniforms = uniform(_child(self.keys, steps), self.shape)  # [BLOCK, B, K, card]
-            self.first, self.block = first, -(-uniforms.log()).log()
-        return self.block[step - first]
+        return -(-uniform(_child(self.keys, torch.tensor(step)), self.shape).log()).log()
