@@ -233,6 +233,8 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, capsys: pytest
     stage = LineStage()
     run(stage, {**PLAIN, "steps": 1, "start_from": tmp_path / "old.safetensors"}, tmp_path / "a")
     assert 4.5 < float(stage.module.weight.detach()) < 5.0
+    (tmp_path / "old.safetensors").unlink()  # a run that goes on does not need it
+    run(LineStage(), {**PLAIN, "start_from": tmp_path / "old.safetensors"}, tmp_path / "a")
     save_file({}, tmp_path / "none.safetensors")
     run(LineStage(), {**PLAIN, "steps": 1, "start_from": tmp_path / "none.safetensors"}, tmp_path / "b")
     assert "new and random: weight" in capsys.readouterr().out

@@ -102,7 +102,7 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
-    if config.get("start_from"):
+    if config.get("start_from") and not (out / "state.safetensors").exists():
         _start_from(stage.module, Path(config["start_from"]))
     stage.module.to(pick_device(config.get("device", "auto")))
     trained = [p for p in stage.module.parameters() if p.requires_grad]
