@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError
+from ..errors import ConfigError, ShapeError
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "PublicWeights", "in_chunks"]
+
+
+@dataclass(frozen=True)
+class PublicWeights:
+    """Weights that others published for a codec: where they are and whose rules hold for them."""
+
+    licence: str
+    hub_id: str = ""  # a transformers folder on the hub: config.json and safetensors
+    checkpoint: str = ""  # else the file that the encodec package downloads
 
 
 class Codec(nn.Module):
     """Sound to codes and back.
 
     A subclass sets the six facts below, writes `encode` and `decode`, and states how many frames of context on each
-    side one decoded frame depends on. Everything that must be known about a codec is asked of the codec.
+    side one decoded frame depends on. Everything that must be known about a codec is asked of the codec. A codec that
+    wraps a network of another library holds it as `model`, names its `public` weights, and is built without any.
     """
+
+    public: ClassVar[PublicWeights | None] = None  # None: ours
 
     sample_rate: int  # Hz
     hop_length: int  # samples a frame
@@ -40,13 +55,40 @@ class Codec(nn.Module):
         """Frames that cover so many samples."""
         return -(-num_audio_samples // self.hop_length)
 
-    def encode(self, audio: Tensor) -> Tensor:
-        """Turn [B, C, L] float audio into codes [B, K, T], T = ceil(L / hop_length)."""
+    def num_audio_samples(self, num_frames: int) -> int:
+        """Samples that so many frames decode to; at least those that `num_frames` was asked to cover."""
+        return num_frames * self.hop_length
+
+    @property
+    def bandwidths(self) -> dict[float, int]:
+        """What the codec can be asked for: kbit/s of its codes -> levels."""
+        per_level = math.log2(self.card) * self.frame_rate / 1000
+        return {levels * per_level: levels for levels in range(1, self.n_q + 1)}
+
+    def num_bits(self, num_frames: int, levels: int) -> float:
+        """Bits of so many frames with so many levels, every code at its full log2(card) bits."""
+        return num_frames * levels * math.log2(self.card)
+
+    def encode(self, audio: Tensor, levels: int | None = None) -> Tensor:
+        """Turn audio into codes.
+
+        Args:
+            audio: [B, C, L] float.
+            levels: how many codebooks, coarse ones first; None for all n_q.
+
+        Returns:
+            [B, levels, T] int64, T = num_frames(L). Fewer levels are the first rows of more.
+        """
         raise NotImplementedError
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Turn codes [B, K', T], 1 <= K' <= n_q, into [B, C, T * hop_length] float audio."""
+        """Turn codes [B, K', T], 1 <= K' <= n_q, into [B, C, num_audio_samples(T)] float audio."""
         raise NotImplementedError
+
+    @staticmethod
+    def published_name(name: str) -> str:
+        """Turn the name of a tensor in published weights into its name in `model`."""
+        return name
 
     def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """Decode a long piece in chunks of `chunk` frames; joined, they equal the whole decode.
@@ -61,12 +103,30 @@ class Codec(nn.Module):
         Yields:
             [B, C, n * hop_length], n = chunk, less for the last.
         """
-        total = codes.shape[-1]
-        for start in range(0, total, chunk):
-            stop = min(start + chunk, total)
-            first, last = max(0, start - self.context), min(total, stop + self.context)
-            audio = self.decode(codes[..., first:last])
-            yield audio[..., (start - first) * self.hop_length : (stop - first) * self.hop_length]
+        yield from in_chunks(codes, self.decode, chunk=chunk, context=self.context, hop_length=self.hop_length)
+
+    def levels_at(self, bandwidth: float) -> int:
+        """Return how many levels make `bandwidth` kbit/s, met within 1 %.
+
+        Raises:
+            ConfigError: the codec has no such bandwidth; the message names those it has.
+        """
+        for known, levels in self.bandwidths.items():
+            if abs(known - bandwidth) <= 0.01 * known:
+                return levels
+        known_ones = ", ".join(f"{known:.3g}" for known in self.bandwidths)
+        raise ConfigError(
+            f"the bandwidth is {bandwidth:g} kbit/s, but codec '{type(self).__module__.rsplit('.', 1)[-1]}' has "
+            f"{known_ones}. Choose one of these."
+        )
+
+    def check_levels(self, levels: int | None) -> int:
+        """Return `levels`, or n_q for None; raise ConfigError unless it is in 1..n_q."""
+        if levels is None:
+            return self.n_q
+        if not 1 <= levels <= self.n_q:
+            raise ConfigError(f"{levels} levels were asked of a codec that has {self.n_q}. Use 1 to {self.n_q}.")
+        return levels
 
     def check_audio(self, audio: Tensor) -> None:
         """Raise ShapeError unless `audio` is [B, C, L] with this codec's channels."""
@@ -92,3 +152,26 @@ class Codec(nn.Module):
     def pad(self, audio: Tensor) -> Tensor:
         """Zero-pad [B, C, L] at the end to a whole number of frames."""
         return torch.nn.functional.pad(audio, (0, -audio.shape[-1] % self.hop_length))
+
+
+def in_chunks(
+    frames: Tensor, decode: Callable[[Tensor], Tensor], *, chunk: int, context: int, hop_length: int
+) -> Iterator[Tensor]:
+    """Decode frames in chunks, each with its context on both sides, of which the sound is thrown away.
+
+    Args:
+        frames: [B, anything, T], codes or what was made of them.
+        decode: turns such frames into [B, C, at least T * hop_length].
+        chunk: frames that one piece of the result holds.
+        context: frames on either side that `decode` needs for exact samples.
+        hop_length: samples a frame.
+
+    Yields:
+        [B, C, n * hop_length], n = chunk, less for the last.
+    """
+    total = frames.shape[-1]
+    for start in range(0, total, chunk):
+        stop = min(start + chunk, total)
+        first, last = max(0, start - context), min(total, stop + context)
+        audio = decode(frames[..., first:last])
+        yield audio[..., (start - first) * hop_length : (stop - first) * hop_length]

@@ -89,8 +89,8 @@ class Spectral(Codec):
         return self.patch_out(hidden).unflatten(2, (PATCH, -1)).flatten(1, 2), hidden
 
     @torch.no_grad()
-    def encode(self, audio: Tensor) -> Tensor:
-        return self.quantiser.encode(self.latent(self.log_mel(audio)))
+    def encode(self, audio: Tensor, levels: int | None = None) -> Tensor:
+        return self.quantiser.encode(self.latent(self.log_mel(audio)), self.check_levels(levels))
 
     def decode(self, codes: Tensor) -> Tensor:
         self.check_codes(codes)

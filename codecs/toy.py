@@ -30,12 +30,12 @@ class Toy(Codec):
         """Largest round-trip error of a frame average, for samples in -1..1, with so many levels."""
         return 1.0 / self.card**levels
 
-    def encode(self, audio: Tensor) -> Tensor:
+    def encode(self, audio: Tensor, levels: int | None = None) -> Tensor:
         self.check_audio(audio)
         frames = self.pad(audio).mean(1).unflatten(-1, (-1, self.hop_length)).mean(-1)  # [B, T]
         rest = (frames.clamp(-1, 1) + 1) / 2
         codes = []
-        for _ in range(self.n_q):
+        for _ in range(self.check_levels(levels)):
             code = (rest * self.card).floor().clamp(0, self.card - 1)
             rest = rest * self.card - code
             codes.append(code.long())

@@ -10,19 +10,21 @@ if TYPE_CHECKING:
     from .composition.plan import MusicalPlan
     from .composition.planner import plan_music
     from .errors import GenAudioError
-    from .pipeline.params import Generation, GenerationParams
-    from .pipeline.pipeline import Pipeline, load
+    from .pipeline.generation import Generation
+    from .pipeline.load import load
+    from .pipeline.params import GenerationParams
+    from .pipeline.pipeline import Pipeline
 
 __version__ = "0.1.0.dev0"
 
 _HOME = {
     "GenAudioError": ".errors",
-    "Generation": ".pipeline.params",
+    "Generation": ".pipeline.generation",
     "GenerationParams": ".pipeline.params",
     "MusicalPlan": ".composition.plan",
     "Pipeline": ".pipeline.pipeline",
     "Waveform": ".audio",
-    "load": ".pipeline.pipeline",
+    "load": ".pipeline.load",
     "plan_music": ".composition.planner",
 }
 __all__ = [

@@ -22,8 +22,8 @@ Guide = Callable[[Tensor], Tensor]  # logits [M, card] -> [B, card]
 SOFT_CAP = 30.0  # no logit leaves -30..30 (Gemma 2, arXiv:2408.00118); float32 from here on
 
 
-def soft_cap(logits: Tensor) -> Tensor:
-    return SOFT_CAP * torch.tanh(logits.float() / SOFT_CAP)
+def soft_cap(logits: Tensor, cap: float = SOFT_CAP) -> Tensor:
+    return cap * torch.tanh(logits.float() / cap)
 
 
 class Head(nn.Module):
@@ -58,16 +58,20 @@ class Head(nn.Module):
 class ParallelHead(Head):
     """K independent matrices: one pass, levels do not see each other (they must be delayed instead).
 
+    Args:
+        cap: no logit leaves -cap..cap; None for weights that were trained without.
+
     Source: Copet et al. 2023 (MusicGen), arXiv:2306.05284.
     """
 
-    def __init__(self, *, n_q: int, card: int, input_width: int) -> None:
+    def __init__(self, *, n_q: int, card: int, input_width: int, cap: float | None = SOFT_CAP) -> None:
         super().__init__()
-        self.n_q, self.card = n_q, card
+        self.n_q, self.card, self.cap = n_q, card, cap
         self.out = nn.Linear(input_width, n_q * card, bias=False)
 
     def logits(self, hidden: Tensor, codes: Tensor) -> Tensor:
-        return soft_cap(self.out(hidden)).view(-1, self.n_q, self.card)
+        logits = self.out(hidden).float()
+        return (soft_cap(logits, self.cap) if self.cap else logits).view(-1, self.n_q, self.card)
 
     def sample(self, hidden: Tensor, choose: Choose, guide: Guide) -> Tensor:
         logits = self.logits(hidden, hidden)  # [M, K, card]; codes are not looked at

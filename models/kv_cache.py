@@ -37,6 +37,7 @@ class KVCache:
         self.memory = torch.zeros(num_layers, 2, rows, num_heads, window, head_dim, device=device, dtype=dtype)
         self.layers = [tuple(memory.unbind(0)) for memory in self.memory]  # keys, values; views, made once
         self.cross: list[tuple[Tensor, Tensor]] = []  # keys and values [B, H, N, head_dim] of each layer
+        self.cross_mask: Tensor | None = None  # [B, 1, 1, N], False where the source is filler; None: nowhere
 
     @property
     def rows(self) -> int:
@@ -56,11 +57,23 @@ class KVCache:
         seen = self.position + 1
         return (keys, values) if seen >= self.window else (keys[:, :, :seen], values[:, :, :seen])
 
-    def advance(self) -> None:
-        """Move on to the next frame, after every layer has written this one."""
-        self.position += 1
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the keys and values [B, H, T, head_dim] of the next T frames, which must fit without wrapping around.
+
+        Returns:
+            All keys and values so far, [B, H, frames, head_dim] each (views).
+        """
+        first, last = self.position, self.position + keys.shape[2]
+        assert last <= self.window, f"{last} positions in a cache of {self.window}"
+        for memory, new in zip(self.layers[layer], (keys, values), strict=True):
+            memory[:, :, first:last] = new
+        return self.layers[layer][0][:, :, :last], self.layers[layer][1][:, :, :last]
+
+    def advance(self, frames: int = 1) -> None:
+        """Move on to the next frame, after every layer has written this one (or these)."""
+        self.position += frames
 
     def reset(self) -> None:
         """Forget all frames, so that the memory can be used again. Cross-attention keys are forgotten too."""
         self.position = 0
-        self.cross = []
+        self.cross, self.cross_mask = [], None

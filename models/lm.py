@@ -137,25 +137,37 @@ class CodecLM(nn.Module):
         logits = self.head.logits(hidden.reshape(b * t, -1), codes.transpose(1, 2).reshape(b * t, k))
         return logits.reshape(b, t, k, self.card).transpose(1, 2)
 
-    def new_cache(
-        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> KVCache:
-        """Memory for decoding `batch` rows: B, times the passes of guidance."""
-        return self.transformer.new_cache(batch, device, dtype)
+    def new_cache(self, rows: int, length: int | None = None) -> KVCache:
+        """Memory for decoding `rows` rows: B, times the passes of guidance; `length` positions if that is less."""
+        return self.transformer.new_cache(rows, length)
 
-    def prefill(self, cache: KVCache, prefix: Tensor | None = None, cross: Tensor | None = None) -> None:
+    def prefill(
+        self,
+        cache: KVCache,
+        prefix: Tensor | None = None,
+        cross: Tensor | None = None,
+        cross_mask: Tensor | None = None,
+    ) -> None:
         """Read the conditions that come before any sound into an empty cache.
 
         Args:
             cache: changed in place.
             prefix: [M, N, D], M the rows of the cache.
             cross: [M, N, cross_width]; its keys and values are worked out here, once.
+            cross_mask: must be None; filler is made of zeros here.
         """
+        if cross_mask is not None or (cross is not None and len(cross) != cache.rows):
+            raise ShapeError("this model wants a cross-attention source for every row and no mask; fill up with zeros.")
         if cross is not None:
             cache.cross = self.transformer.cross_keys(cross)
         if prefix is not None:
             for position in prefix.unbind(1):
                 self.transformer.step(position, cache)
+
+    def read(self, columns: Tensor, cache: KVCache) -> None:
+        """Read known columns [B, K, S] one after the other; what they would predict is known, too."""
+        for column in columns.unbind(-1):
+            self.step(column, None, cache)
 
     def step(self, column: Tensor, frame: Tensor | None, cache: KVCache) -> Tensor:
         """Read one column and return the hidden vector that predicts the next.

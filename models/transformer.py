@@ -190,18 +190,18 @@ class Transformer(nn.Module):
         """Work out the cross-attention keys and values of every block once, for `KVCache.cross`."""
         return [block.cross_keys(cross) for block in self.blocks]
 
-    def new_cache(
-        self, rows: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> KVCache:
-        """Memory for `rows` sequences, by default where and of the type the weights are; float32 beside int8."""
+    def new_cache(self, rows: int, length: int | None = None) -> KVCache:
+        """Memory for `rows` sequences where the weights are and of their type, float32 beside int8.
+
+        It holds the window, or `length` positions if no more are to come.
+        """
         weight = self.blocks[0].qkv.weight
-        own = weight.dtype if weight.is_floating_point() else torch.float32
         return KVCache(
             num_layers=len(self.blocks),
             rows=rows,
             num_heads=self.num_heads,
-            window=self.window,
+            window=self.window if length is None else min(self.window, length),
             head_dim=self.head_dim,
-            device=device or weight.device,
-            dtype=dtype or own,
+            device=weight.device,
+            dtype=weight.dtype if weight.is_floating_point() else torch.float32,
         )

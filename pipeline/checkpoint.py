@@ -21,10 +21,22 @@ from torch import Tensor
 from .. import weights
 from ..errors import CheckpointError, UnknownNameError
 from ..models.int8 import quantise_rows
+from . import hub
 
-__all__ = ["FORMAT_VERSION", "embedded_models", "find_folder", "load", "read_config", "save", "sha256"]
+__all__ = [
+    "FORMAT_VERSION",
+    "embedded_models",
+    "family",
+    "find_folder",
+    "load",
+    "read_config",
+    "save",
+    "sha256",
+    "verify",
+]
 
 FORMAT_VERSION = 1
+CONFIGS = ("config.yaml", "config.json")  # ours, and that of transformers
 SCALE = "::scale"  # suffix of the tensor that holds the scales of an int8 one
 
 
@@ -83,16 +95,33 @@ def save(folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor], in
 
 
 def find_folder(name: str) -> Path:
-    """Return the folder of an embedded model, or a path that holds a `config.yaml`.
+    """Return the folder of an embedded model, a path that holds a model, or a model of the hub.
 
-    An embedded name wins over a folder of that name in the current directory, whose path is ./name.
+    An embedded name wins over a folder of that name in the current directory, whose path is ./name, and a folder wins
+    over the hub.
+
+    Raises:
+        UnknownNameError: none of them.
+        CheckpointError: a folder without a configuration, or a hub that cannot be reached.
     """
     models = embedded_models()
     if name in models:
         return models[name]
-    if (Path(name) / "config.yaml").is_file():
-        return Path(name)
+    folder = Path(name)
+    if any((folder / file).is_file() for file in CONFIGS):
+        return folder
+    if folder.is_dir():
+        raise CheckpointError(f"{folder} holds no model: neither {' nor '.join(CONFIGS)} is there.")
+    if hub.is_hub_id(name):
+        return hub.fetch(name)
     raise UnknownNameError("model", name, models)
+
+
+def family(folder: Path) -> str:
+    """Which kind of model a folder holds: etude or musicgen."""
+    if not (folder / "config.yaml").is_file():
+        return "musicgen"
+    return str(read_config(folder).get("family", "etude"))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -114,6 +143,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a model folder after checking the hash of its weights: (config, fp32 tensors)."""
     config = read_config(folder)
+    verify(folder, config)
+    try:
+        return config, unpack(load_file(folder / "model.safetensors"))
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / 'model.safetensors'} cannot be read: {error}") from error
+
+
+def verify(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless the weights in `folder` have the hash that its configuration states."""
     path = folder / "model.safetensors"
     if not path.is_file():
         raise CheckpointError(f"{path} is missing. Restore the file, or install gen-audio again.")
@@ -123,7 +161,3 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} is damaged: its sha256 is {found}, but config.yaml says {config.get('sha256')}. "
             "Restore the file, or install gen-audio again."
         )
-    try:
-        return config, unpack(load_file(path))
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error

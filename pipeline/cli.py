@@ -14,6 +14,7 @@ import typer
 from .. import __version__
 from ..errors import ConfigError, GenAudioError, MissingExtraError
 from . import interrupt
+from .cli_codec import codec_app, eval_app
 
 __all__ = ["main", "run"]
 
@@ -22,13 +23,20 @@ EPILOG = """
 Other commands; each has its own --help:\n
 gen-audio compose "PROMPT"  the rules alone, through a SoundFont\n
 gen-audio inspect FILE  loudness, tempo, key and chords of a sound, and a picture\n
+gen-audio convert IN OUT  a MusicGen of transformers as a model folder of ours\n
 gen-audio models  the installed models\n
 gen-audio list KIND  the names of styles, instruments, moods, codecs, samplers, ...\n
+gen-audio codec encode FILE, gen-audio codec decode CODES  sound to codes and back
+
+gen-audio eval codec FOLDER  compare codecs on your sounds
+
 gen-audio train STAGE  make a model of your own
 """
 
 player = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app.add_typer(codec_app, name="codec")
+app.add_typer(eval_app, name="eval")
 
 
 def _show_version(value: bool) -> None:
@@ -84,9 +92,18 @@ def play(
     sections: Sections = None,
     bars: Bars = None,
     plan: Annotated[Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
-    model: Annotated[str, _option("Name of: gen-audio models, or a folder.", SAMPLING)] = "etude",
+    melody: Annotated[
+        Path | None, _option("A recording whose tune a melody model follows, such as MusicGen-melody.", MUSIC)
+    ] = None,
+    continue_from: Annotated[
+        Path | None, _option("A recording that a MusicGen goes on from; --duration counts it in.", MUSIC, "--continue")
+    ] = None,
+    model: Annotated[
+        str,
+        _option("Name of: gen-audio models, a folder, or a MusicGen of the hub as owner/name[@revision].", SAMPLING),
+    ] = "etude",
     device: Annotated[str, _option("auto or cpu; other devices are refused in this release.", SAMPLING)] = "auto",
-    precision: Annotated[str, _option("auto, fp32 or int8, of the matrices while playing.", SAMPLING)] = "auto",
+    precision: Annotated[str, _option("auto, fp32, bf16 or int8, of the transformer.", SAMPLING)] = "auto",
     num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
     guidance_scale: Annotated[float | None, _option("Pull towards the text; 1 is off.", SAMPLING)] = None,
     plan_guidance: Annotated[float | None, _option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,
@@ -163,6 +180,19 @@ def inspect(
 
 
 @app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help="A folder that transformers saved, or a hub id.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    dtype: Annotated[str, typer.Option(help="Type of the transformer's weights: fp32, bf16 or fp16.")] = "fp32",
+    debug: Debug = False,
+) -> None:
+    """Write the weights of a MusicGen as a model folder of ours: one file, verified by its hash, for --model OUT."""
+    from .convert import convert as write_folder
+
+    print(write_folder(source, out, dtype))
+
+
+@app.command()
 def models(as_json: AsJson = False, debug: Debug = False) -> None:
     """List the installed models: name, size, hash, licence."""
     from .commands import list_models
@@ -205,6 +235,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 (a fault of ours), 2 (input) or 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    commands |= {str(group.name) for group in app.registered_groups}
     debug = "--debug" in arguments
     chosen = app if arguments and arguments[0] in commands else player
     with interrupt.watched():

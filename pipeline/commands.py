@@ -17,8 +17,9 @@ from ..composition.plan import MusicalPlan
 from ..composition.style import load_style, style_names
 from ..errors import ConfigError, UnknownNameError
 from . import interrupt, sidecar
+from .generation import Generation
 from .outputs import plan_targets, stem_paths, write_generation
-from .params import PRECISIONS, Generation, GenerationParams, check_prompt, resolve_params
+from .params import PRECISIONS, GenerationParams, check_prompt, resolve_params
 
 __all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params", "read_plan"]
 
@@ -38,8 +39,10 @@ def generate(options: Mapping[str, Any]) -> None:
     check_device(options["device"])
     if options["precision"] not in PRECISIONS:
         raise UnknownNameError("precision", options["precision"], PRECISIONS)
-    plan = read_plan(options["plan"])
-    params = read_params(prompt, options, plan)
+    given = read_given(options, read_plan(options["plan"]))
+    params = resolve_params(prompt, **given)
+    given["seed"] = params.seed
+    inputs = [options[name] for name in ("plan", "melody", "continue_from") if options[name]]
     several = params.num_samples > 1
     targets = plan_targets(
         prompt,
@@ -47,7 +50,7 @@ def generate(options: Mapping[str, Any]) -> None:
         options["output"],
         options["format"],
         overwrite=options["overwrite"],
-        inputs=[options["plan"]] if options["plan"] else [],
+        inputs=inputs,
     )
     stems = [
         stem_paths(options["stems"], prefix=f"{t.path.stem}-" if several else "", overwrite=options["overwrite"])
@@ -57,11 +60,13 @@ def generate(options: Mapping[str, Any]) -> None:
     ]
 
     # Everything that can be checked without the model has been. Only now torch is imported.
-    from .pipeline import load
+    from .load import load
 
     pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    if options["stems"] and not pipeline.has_stems:
+        raise ConfigError(f"{pipeline.name} plays one mix, so --stems has no effect. Leave it out, or use etude.")
     with progress_bar("playing") as progress:
-        made = pipeline.generate(prompt, progress=progress, **_given(params))
+        made = pipeline.generate(prompt, progress=progress, **given)
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
@@ -81,6 +86,11 @@ def read_plan(path: Path | None) -> MusicalPlan | None:
 
 def read_params(prompt: str, options: Mapping[str, Any], plan: MusicalPlan | None = None) -> GenerationParams:
     """Turn command-line options into checked parameters with a seed."""
+    return resolve_params(prompt, **read_given(options, plan))
+
+
+def read_given(options: Mapping[str, Any], plan: MusicalPlan | None = None) -> dict[str, Any]:
+    """Fields of GenerationParams that the command line names; a pipeline refuses those that it cannot obey."""
     given = {f.name: options.get(f.name) for f in dataclasses.fields(GenerationParams)}
     given |= {"tempo": options.get("bpm"), "plan": plan, "loudness": read_loudness(options.get("loudness"))}
     for name in ("chords", "instruments", "sections"):
@@ -90,7 +100,10 @@ def read_params(prompt: str, options: Mapping[str, Any], plan: MusicalPlan | Non
                 raise ConfigError(f"--{name} is empty. Name at least one, or leave it out.")
     if options.get("role_seed"):
         given["role_seeds"] = dict(map(read_role_seed, options["role_seed"]))
-    return resolve_params(prompt, **given)
+    for name in ("melody", "continue_from"):
+        if options.get(name) is not None and not options[name].is_file():
+            raise ConfigError(f"--{name.replace('_from', '')} '{options[name]}' is no file. Name a recording.")
+    return {name: value for name, value in given.items() if value not in (None, [], ())}
 
 
 def split_names(text: str, by_space: bool = False) -> tuple[str, ...]:
@@ -121,13 +134,6 @@ def check_device(device: str) -> None:
         raise ConfigError(f"--device is '{device}'; it must be auto, cpu, cuda, cuda:N or mps.")
 
 
-def _given(params: GenerationParams) -> dict[str, Any]:
-    """What differs from the defaults, and the seed: a pipeline refuses what it was given and cannot obey."""
-    plain = GenerationParams()
-    names = [field.name for field in dataclasses.fields(params)]
-    return {name: getattr(params, name) for name in names if getattr(params, name) != getattr(plain, name)}
-
-
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
     """Give a callback that draws a bar on stderr if somebody watches, and ends the work after a Ctrl-C in any case."""
@@ -155,8 +161,9 @@ def report(facts: list[dict[str, Any]], paths: list[Path], as_json: bool) -> Non
         return
     for fact, path in zip(facts, paths, strict=True):
         plan, player = fact["plan"], fact["model"]["name"] if fact["model"] else "composed by rules, no network"
+        music = f"{plan['style']}, {plan['tempo']:g} BPM, {plan['key']}, " if plan else ""
         print(
-            f"{path}: {fact['audio']['duration']:.1f} s, {plan['style']}, {plan['tempo']:g} BPM, {plan['key']}, "
+            f"{path}: {fact['audio']['duration']:.1f} s, {music}"
             f"seed {fact['seed']} ({player}, {sum(fact['timings'].values()):.1f} s)"
         )
 

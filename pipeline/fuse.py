@@ -25,7 +25,8 @@ class Fused:
         num_passes: passes of guidance, see `Guidance.passes`.
         frame: gives the condition [M, D] of a frame by its number, so that a long piece need not be prepared at once.
         prefix: [M, N, D] positions before the first frame.
-        cross: [M, N, cross_width] cross-attention source.
+        cross: [R, N, cross_width] cross-attention source of the rows of the first passes; R = M if all have one.
+        cross_mask: [R, N] bool, False where the source is filler.
     """
 
     batch_size: int
@@ -33,17 +34,27 @@ class Fused:
     frame: Callable[[int], Tensor] | None = None
     prefix: Tensor | None = None
     cross: Tensor | None = None
+    cross_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("prefix", "cross"):
-            tensor = getattr(self, name)
-            if tensor is not None and (tensor.dim() != 3 or tensor.shape[0] != self.rows):
-                raise ShapeError(f"{name} has shape {list(tensor.shape)}; {self._wanted}.")
+        if self.prefix is not None and (self.prefix.dim() != 3 or self.prefix.shape[0] != self.rows):
+            raise ShapeError(f"prefix has shape {list(self.prefix.shape)}; {self._wanted}.")
+        if self.cross is not None and (
+            self.cross.dim() != 3 or self.cross.shape[0] % self.batch_size or self.cross.shape[0] > self.rows
+        ):
+            raise ShapeError(f"cross has shape {list(self.cross.shape)}; {self._wanted}.")
+        if self.cross_mask is not None and (self.cross is None or self.cross_mask.shape != self.cross.shape[:2]):
+            raise ShapeError(f"cross_mask has shape {list(self.cross_mask.shape)}; give one entry a position of cross.")
 
     @property
     def rows(self) -> int:
         """M, the rows that the model works on."""
         return self.batch_size * self.num_passes
+
+    @property
+    def prefix_length(self) -> int:
+        """N, positions before the first frame."""
+        return 0 if self.prefix is None else self.prefix.shape[1]
 
     @property
     def _wanted(self) -> str:

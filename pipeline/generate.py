@@ -11,6 +11,7 @@ from torch import Tensor
 from ..models.heads import Guide
 from ..models.kv_cache import KVCache
 from ..models.lm import CodecLM
+from ..models.musicgen import MusicGenLM
 from .fuse import Fused
 from .patterns.base import Pattern
 from .samplers.base import Sampler
@@ -20,7 +21,7 @@ __all__ = ["stream_columns"]
 
 @torch.inference_mode()
 def stream_columns(
-    lm: CodecLM,
+    lm: CodecLM | MusicGenLM,
     pattern: Pattern,
     sampler: Sampler,
     fused: Fused,
@@ -28,6 +29,7 @@ def stream_columns(
     num_frames: int,
     guide: Guide,
     noise: Callable[[int], Tensor],
+    known: Tensor | None = None,
     cache: KVCache | None = None,
     column: Tensor | None = None,
     start: int = 0,
@@ -40,11 +42,12 @@ def stream_columns(
         fused: conditions of all passes.
         num_frames: T of the whole piece, the frames before `start` included.
         noise: Gumbel noise [B, K, card] of a step.
+        known: [B, K, S] codes of the first steps that are decided already and stay, special_token_id elsewhere.
         cache, column, start: to go on after a stop: the same cache, the last column yielded, its step + 1.
     """
     if cache is None:
-        cache = lm.new_cache(fused.rows)
-        lm.prefill(cache, fused.prefix, fused.cross)  # conditions in, no sound yet
+        cache = lm.new_cache(fused.rows, fused.prefix_length + pattern.num_steps(num_frames))
+        lm.prefill(cache, fused.prefix, fused.cross, fused.cross_mask)  # conditions in, no sound yet
     if column is None:
         column = pattern.first_column(fused.batch_size, cache.memory.device)  # [B, K], all special
     for step in range(start, pattern.num_steps(num_frames)):
@@ -52,4 +55,6 @@ def stream_columns(
         hidden = lm.step(column, frame, cache)  # [M, D], the rows of every guidance pass
         tokens = lm.head.sample(hidden, partial(sampler.choose, noise(step)), guide)  # [B, K]
         column = pattern.mask(tokens, step, num_frames)  # special where no frame lives
+        if known is not None and step < known.shape[-1]:
+            column = torch.where(known[..., step] == pattern.special_token_id, column, known[..., step])
         yield column

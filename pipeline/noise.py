@@ -50,7 +50,7 @@ def uniform(keys: Tensor, shape: Sequence[int]) -> Tensor:
     for size in shape:
         keys = _child(keys[..., None], torch.arange(size, device=keys.device))
     # 23 bits and a half are exact in float32, so that no rounding can give 1.0 and with it infinite Gumbel noise
-    return (_shift(keys, 41).float() + 0.5) * 2.0**-23
+    return _shift(keys, 41).float().add_(0.5).mul_(2.0**-23)
 
 
 class GumbelNoise:
@@ -86,4 +86,4 @@ class GumbelNoise:
 
     def __call__(self, step: int) -> Tensor:
         """Noise [B, K, card] float32 of a step; step 7 is the same whether or not steps 0..6 were asked for."""
-        return -(-uniform(_child(self.keys, torch.tensor(step)), self.shape).log()).log()
+        return uniform(_child(self.keys, torch.tensor(step)), self.shape).log_().neg_().log_().neg_()

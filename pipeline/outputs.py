@@ -20,7 +20,7 @@ from . import sidecar
 
 if TYPE_CHECKING:
     from ..audio import Waveform
-    from .params import Generation
+    from .generation import Generation
 
 __all__ = [
     "FORMATS",
@@ -35,6 +35,7 @@ __all__ = [
     "write_generation",
     "write_sound",
     "write_stems",
+    "write_waveform",
 ]
 
 Extra = tuple[Path, Callable[[Path], object]]  # a further file, and what writes it
@@ -172,7 +173,7 @@ def write_sound(waveform: Waveform, facts: Mapping[str, Any], target: Target, ex
     for path, _ in extras:
         path.parent.mkdir(exist_ok=True)
     with staged([target.path, target.sidecar, *(path for path, _ in extras)]) as parts:
-        _save(waveform, parts[0], target.format, sidecar.tags(facts))
+        write_waveform(waveform, parts[0], target.format, sidecar.tags(facts))
         parts[1].write_text(sidecar.dumps(facts), encoding="utf-8")
         for part, (_, write) in zip(parts[2:], extras, strict=True):
             write(part)
@@ -199,7 +200,7 @@ def stem_extras(stems: Mapping[str, Waveform], paths: Mapping[str, Path]) -> lis
 
     def writer(stem: Waveform, format: str) -> Callable[[Path], object]:
         quieter = stem if gain == 1 else replace(stem, samples=stem.samples * gain * (1 - 1e-6))
-        return lambda part: _save(quieter, part, format, None)
+        return lambda part: write_waveform(quieter, part, format, None)
 
     return [(path, writer(stems[role], path.suffix[1:])) for role, path in paths.items() if role in stems]
 
@@ -214,8 +215,8 @@ def write_stems(stems: Mapping[str, Waveform], paths: Mapping[str, Path]) -> Non
             write(part)
 
 
-def _save(waveform: Waveform, part: Path, format: str, tags: dict[str, str] | None) -> None:
-    """Save and read the length back: a full disk can end a sound file early without an error."""
+def write_waveform(waveform: Waveform, part: Path, format: str, tags: dict[str, str] | None) -> None:
+    """Write a sound to `part` and read its length back: a full disk can end a file early without an error."""
     import soundfile
 
     wanted = waveform.samples.shape[-1]

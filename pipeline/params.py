@@ -1,4 +1,4 @@
-"""What goes into a generation and what comes out. Frozen, checked once, and free of torch."""
+"""What goes into a generation. Frozen, checked once, and free of torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ from ..errors import ConfigError, UnknownNameError
 from .checks import check_integer, check_number
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..audio import Waveform
 
 __all__ = [
@@ -33,14 +31,13 @@ __all__ = [
     "MAX_DURATION",
     "PRECISIONS",
     "RUNGS",
-    "Generation",
     "GenerationParams",
     "check_prompt",
     "resolve_params",
 ]
 
 logger = logging.getLogger(__name__)
-PRECISIONS = ("auto", "fp32", "int8")  # of the matrices while playing
+PRECISIONS = ("auto", "fp32", "bf16", "int8")  # of the matrices while playing
 RUNGS = {"notes": (), "plan": ("notes",), "text": ("notes", "plan")}  # what the network is not told
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces
@@ -60,7 +57,7 @@ class GenerationParams:
     duration: float | None = DEFAULT_DURATION  # seconds; None: as long as `plan` or `bars` says
     seed: int | None = None  # item i of num_samples gets seed + i; None: drawn by `resolve_params`
     num_samples: int = 1
-    guidance_scale: float = 1.0  # towards the text; 1 = off
+    guidance_scale: float | None = None  # towards the text; 1 = off
     plan_guidance: float = 1.0  # towards plan and notes; 1 = off
     rung: str = "notes"  # how much the network is told: text alone, text and plan, or the arranged notes too
     temperature: float = 1.0  # 0 = greedy
@@ -79,6 +76,8 @@ class GenerationParams:
     sections: tuple[str, ...] | None = None  # names in order
     bars: int | None = None
     plan: MusicalPlan | None = None
+    melody: str | Path | Waveform | None = None  # a recording whose tune to follow
+    continue_from: str | Path | Waveform | None = None  # a recording to go on from; `duration` counts it in
 
     def __post_init__(self) -> None:
         for name in ("without", "chords", "instruments", "sections"):
@@ -168,6 +167,9 @@ class GenerationParams:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the plan left out: it has its own place in the sidecar."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "plan"}
+        for name in ("melody", "continue_from"):
+            source = plain[name]
+            plain[name] = source if source is None else str(source) if isinstance(source, (str, Path)) else "a Waveform"
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
@@ -258,42 +260,3 @@ def check_prompt(prompt: str) -> str:
     if not isinstance(prompt, str) or not prompt.strip():
         raise ConfigError(f"prompt is {prompt!r}; it must hold words. Say what to play, such as 'lofi jazz piano'.")
     return prompt.strip()
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One finished piece and everything that made it."""
-
-    prompt: str
-    waveform: Waveform  # the mix, [2, L]
-    codes: dict[str, Tensor]  # role -> [K, T] int64
-    stems: dict[str, Waveform]  # role -> what the codec decoded; they sum to the mix before effects
-    seed: int
-    plan: MusicalPlan
-    params: GenerationParams
-    timings: dict[str, float]  # stage -> seconds
-    model: dict[str, str]  # name and sha256
-    provenance: dict[str, Any] = field(default_factory=dict)  # stage -> what made it
-
-    def save(self, path: str | Path, format: str | None = None, *, overwrite: bool = True) -> Path:
-        """Write the sound and, beside it, the sidecar JSON; either both or, on any error, neither.
-
-        Args:
-            path: file to write; its suffix names the format unless `format` does.
-            format: wav, flac, ogg or mp3.
-            overwrite: replace files that exist.
-
-        Returns:
-            The path of the sound.
-        """
-        from .outputs import Target, write_generation
-
-        return write_generation(self, Target.of(path, format, overwrite=overwrite))
-
-    def save_stems(self, folder: str | Path, format: str = "wav", *, overwrite: bool = True) -> list[Path]:
-        """Write one file per role into `folder`, which is made if its parent exists."""
-        from .outputs import stem_paths, write_stems
-
-        paths = stem_paths(folder, self.stems, format, overwrite=overwrite)
-        write_stems(self.stems, paths)
-        return list(paths.values())

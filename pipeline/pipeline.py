@@ -5,14 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .. import __version__, registry
+from .. import __version__
 from ..audio import Waveform
 from ..codecs.base import Codec
 from ..composition.arranger import arrange
@@ -21,18 +21,17 @@ from ..composition.planner import plan_music
 from ..composition.score import Score, Track
 from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
-from ..errors import CheckpointError, ConfigError, UnknownNameError
-from ..models import int8
-from . import checkpoint
+from ..errors import ConfigError
+from .generation import Generation
 from .guidance import Guidance
 from .mixer import HEADROOM, mix, place
-from .params import PRECISIONS, RUNGS, Generation, GenerationParams, check_prompt, resolve_params
+from .params import RUNGS, GenerationParams, check_prompt, resolve_params
 from .perform import play
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .understand import understand
 
-__all__ = ["Pipeline", "load"]
+__all__ = ["Clock", "Pipeline", "Progress", "provenance"]
 
 Progress = Callable[[int, int], Any]  # frames done, frames in all
 
@@ -60,6 +59,8 @@ class Pipeline:
         self.config, self.codec, self.performer, self.heads = config, codec, performer, heads
         self.name, self.sha256, self.precision = name, str(config.get("sha256", "")), precision
 
+    has_stems = True  # whether it plays role by role
+
     @property
     def sample_rate(self) -> int:
         """Hz of everything this model makes."""
@@ -86,7 +87,7 @@ class Pipeline:
             raise ConfigError("the list of prompts is empty. Give at least one.")
         jobs = []
         for text in map(check_prompt, prompts):
-            settled = resolve_params(text, **params)
+            settled = self.settle(text, params)
             jobs += [(text, settled, seed) for seed in settled.seeds]
         done: list[Generation] = []
         for text, settled, seed in jobs:
@@ -94,8 +95,24 @@ class Pipeline:
             done.append(self._generate_one(text, settled, seed, report))
         return done[0] if isinstance(prompt, str) and len(done) == 1 else done
 
+    def settle(self, prompt: str, params: dict[str, Any]) -> GenerationParams:
+        """Check wishes and settle them against what the prompt says.
+
+        Raises:
+            ConfigError: wishes that are out of range, contradict each other, or that this model cannot obey.
+        """
+        for name in ("melody", "continue_from"):
+            if params.get(name) is not None:
+                raise ConfigError(
+                    f"{self.name} cannot be told {name}: it plays from words and a plan. Use a MusicGen model."
+                )
+        settled = resolve_params(prompt, **params)
+        own = float(self.config.get("sampling", {}).get("guidance_scale", 1.0))
+        scale = own if settled.guidance_scale is None else settled.guidance_scale
+        return replace(settled, guidance_scale=scale)
+
     def _generate_one(self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None) -> Generation:
-        clock = _Clock()
+        clock = Clock()
         text = self.embed(prompt)
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
@@ -128,7 +145,7 @@ class Pipeline:
                 "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
                 + ", ".join(name for name in self.performer.conditioners if name not in RUNGS[params.rung]),
                 "decode": f"{self.name} codec, {self.sample_rate} Hz",
-                "software": f"gen-audio {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+                "software": provenance(),
             },
         )
 
@@ -167,7 +184,7 @@ class Pipeline:
             roles=roles,
             seeds=seeds,
             sampler=self.sampler(params),
-            guidance=Guidance(params.guidance_scale, params.plan_guidance),
+            guidance=Guidance(1.0 if params.guidance_scale is None else params.guidance_scale, params.plan_guidance),
             num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
             frame_rate=self.codec.frame_rate,
             untold=RUNGS[params.rung],
@@ -213,57 +230,12 @@ class Pipeline:
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
 
 
-def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> Pipeline:
-    """Load a model by name or folder.
-
-    Args:
-        name: an embedded model's name, or a folder with config.yaml and model.safetensors.
-        device: auto or cpu; the embedded model is small enough that a GPU does not help it yet.
-        precision: of the transformer's matrices while it plays. int8 is faster; auto takes it for weights that are
-            stored as int8, where it loses next to nothing, on CPUs that have the instructions. Otherwise fp32.
-
-    Raises:
-        UnknownNameError: no such model or precision.
-        CheckpointError: weights that are missing, damaged or of another version.
-        ConfigError: a device or precision that this model cannot use.
-    """
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"device is '{device}', but this release plays on the CPU only. Use auto or cpu.")
-    folder = checkpoint.find_folder(name)
-    config, tensors = checkpoint.load(folder)
-    codec = registry.build("codecs", **config["codec"])
-    performer = Performer(lm=config["lm"], conditioners=config["conditioners"])
-    heads = AttributeHeads(**config["attributes"])
-    for prefix, module in (("codec.", codec), ("performer.", performer), ("attributes.", heads)):
-        _fill(module, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, folder)
-        module.eval().requires_grad_(False)
-    precision = _pick_precision(precision, config)
-    if precision == "int8":
-        int8.to_int8(performer.lm)
-    name = str(config.get("name", Path(folder).name))
-    return Pipeline(config, codec, performer, heads, name=name, precision=precision)
+def provenance() -> str:
+    """The software that makes the sound."""
+    return f"gen-audio {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-def _pick_precision(wanted: str, config: Mapping[str, Any]) -> str:
-    if wanted not in PRECISIONS:
-        raise UnknownNameError("precision", wanted, PRECISIONS)
-    if wanted == "int8" and not int8.available():
-        raise ConfigError("precision is 'int8', but this PyTorch on this CPU has no fast int8 product. Use fp32.")
-    if wanted == "auto":
-        stored = any(prefix.startswith("performer.") for prefix in config.get("int8", []))
-        return "int8" if stored and int8.available() else "fp32"
-    return wanted
-
-
-def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        lines = " ".join(str(error).split())
-        raise CheckpointError(f"the weights in {folder} do not fit their config.yaml: {lines}") from error
-
-
-class _Clock:
+class Clock:
     """Seconds of each stage."""
 
     def __init__(self) -> None:

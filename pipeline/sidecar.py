@@ -12,7 +12,7 @@ from .. import __version__
 
 if TYPE_CHECKING:
     from ..composition.plan import MusicalPlan
-    from .params import Generation
+    from .generation import Generation
 
 __all__ = ["SIDECAR_VERSION", "dumps", "facts", "generation_facts", "tags", "write_json"]
 
@@ -24,7 +24,7 @@ def facts(
     kind: str,
     prompt: str,
     seed: int,
-    plan: MusicalPlan,
+    plan: MusicalPlan | None,
     parameters: Mapping[str, Any],
     model: Mapping[str, Any] | None,
     timings: Mapping[str, float],
@@ -50,7 +50,7 @@ def facts(
         "model": dict(model) if model else None,
         "audio": dict(audio),
         "parameters": dict(parameters),
-        "plan": json.loads(plan.to_json()),
+        "plan": json.loads(plan.to_json()) if plan is not None else None,
         "provenance": dict(provenance),
         "timings": {name: round(value, 4) for name, value in timings.items()},
     }

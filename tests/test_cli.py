@@ -20,8 +20,9 @@ from gen_audio.errors import AudioError, CheckpointError, ConfigError, MissingEx
 from gen_audio.pipeline import outputs, sidecar
 from gen_audio.pipeline.cli import _exit_code, run
 from gen_audio.pipeline.commands import split_names
+from gen_audio.pipeline.generation import Generation
 from gen_audio.pipeline.outputs import Target, plan_targets, slug, staged
-from gen_audio.pipeline.params import Generation, GenerationParams, resolve_params
+from gen_audio.pipeline.params import GenerationParams, resolve_params
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -20,7 +20,8 @@ from gen_audio.audio import Waveform
 from gen_audio.composition.style import style_names
 from gen_audio.conditioning.attributes import AttributeHeads
 from gen_audio.models import int8
-from gen_audio.pipeline import checkpoint, pipeline
+from gen_audio.pipeline import checkpoint
+from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.performer import Performer
 from gen_audio.pipeline.pipeline import Pipeline
@@ -178,8 +179,8 @@ def test_a_ctrl_c_that_a_library_swallowed_still_ends_the_work(
             pass
         return load(str(model))
 
-    load = pipeline.load
-    monkeypatch.setattr(pipeline, "load", swallow)
+    load = loader.load
+    monkeypatch.setattr(loader, "load", swallow)
     assert run(["lofi", "--model", str(model), "--duration", "3000"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(Path().iterdir())

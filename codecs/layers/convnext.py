@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 __all__ = ["ConvNeXt"]
 
 TILE = 500  # frames whose hidden values are in memory at a time; a tenth faster than 1000 at once on two Zen 3 cores
+SLOPE, CUBIC = (2 / math.pi) ** 0.5, 0.044715  # of GELU in its tanh form
 
 
 class ConvNeXt(nn.Module):
@@ -32,9 +35,15 @@ class ConvNeXt(nn.Module):
             y = self.conv(x.float().transpose(1, 2)).transpose(1, 2)
             y = self.norm(y)
         if torch.is_grad_enabled():
-            return x + self.scale * self._feed_forward(y)
-        parts = [self._feed_forward(part) for part in y.split(TILE, 1)]
+            return x + self.scale * self.down(nn.functional.gelu(self.up(y), approximate="tanh"))
+        parts = [self.down(gelu_(self.up(part))) for part in y.split(TILE, 1)]
         return x + self.scale * torch.cat(parts, 1)
 
-    def _feed_forward(self, y: Tensor) -> Tensor:
-        return self.down(nn.functional.gelu(self.up(y), approximate="tanh"))
+
+def gelu_(x: Tensor) -> Tensor:
+    """Apply GELU in its tanh form to x, in place and without a gradient.
+
+    (1 + tanh(u)) / 2 is sigmoid(2u), and torch's sigmoid takes a CPU a third of the time of its tanh.
+    """
+    u = (x * x).mul_(2 * SLOPE * CUBIC).add_(2 * SLOPE).mul_(x)
+    return x.mul_(u.sigmoid_())

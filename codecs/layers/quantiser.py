@@ -49,10 +49,10 @@ class ResidualQuantiser(nn.Module):
         self.register_buffer("counts", torch.zeros(n_q, card), persistent=False)
         self.register_buffer("sums", torch.zeros(n_q, card, width), persistent=False)
 
-    def encode(self, latent: Tensor) -> Tensor:
-        """[B, T, D] -> codes [B, K, T]."""
+    def encode(self, latent: Tensor, levels: int | None = None) -> Tensor:
+        """[B, T, D] -> codes [B, levels, T], of all levels by default."""
         rest, codes = latent.flatten(0, 1).float(), []
-        for codebook in self.codebooks:
+        for codebook in self.codebooks[:levels]:
             codes.append(nearest_entry(rest, codebook))
             rest = rest - codebook[codes[-1]]
         return torch.stack(codes).unflatten(1, latent.shape[:2]).transpose(0, 1)

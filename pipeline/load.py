@@ -1,0 +1,75 @@
+"""A model's name -> the pipeline that plays it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import registry
+from ..conditioning.attributes import AttributeHeads
+from ..errors import CheckpointError, ConfigError, UnknownNameError
+from ..models import int8
+from . import checkpoint
+from .params import PRECISIONS
+from .performer import Performer
+from .pipeline import Pipeline
+
+__all__ = ["load"]
+
+
+def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> Pipeline:
+    """Load a model.
+
+    Args:
+        name: an embedded model; a folder of ours (config.yaml), or one that transformers saved (config.json); or the id
+            of a MusicGen on the hub, such as facebook/musicgen-small, with @revision to pin it.
+        device: auto or cpu; this release plays on the CPU only.
+        precision: of the transformer while it plays. int8 is faster; auto takes it for weights that are stored as
+            int8, where it loses next to nothing, on CPUs that have the instructions. Otherwise fp32. MusicGen knows
+            bf16, too, which takes half the memory.
+
+    Raises:
+        UnknownNameError: no such model or precision.
+        CheckpointError: weights that are missing, damaged or of another version, or a hub that cannot be reached.
+        ConfigError: a device or precision that this model cannot use.
+    """
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"device is '{device}', but this release plays on the CPU only. Use auto or cpu.")
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if precision == "int8" and not int8.available():
+        raise ConfigError("precision is 'int8', but this PyTorch on this CPU has no fast int8 product. Use fp32.")
+    folder = checkpoint.find_folder(name)
+    if checkpoint.family(folder) == "musicgen":
+        from .musicgen import load_musicgen
+
+        return load_musicgen(folder, name, precision)
+    return _load_etude(folder, precision)
+
+
+def _load_etude(folder: Path, precision: str) -> Pipeline:
+    if precision == "bf16":
+        raise ConfigError("precision is 'bf16', which this model does not play in. Use auto, fp32 or int8.")
+    config, tensors = checkpoint.load(folder)
+    codec = registry.build("codecs", **config["codec"])
+    performer = Performer(lm=config["lm"], conditioners=config["conditioners"])
+    heads = AttributeHeads(**config["attributes"])
+    for prefix, module in (("codec.", codec), ("performer.", performer), ("attributes.", heads)):
+        _fill(module, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, folder)
+        module.eval().requires_grad_(False)
+    if precision == "auto":
+        stored = any(prefix.startswith("performer.") for prefix in config.get("int8", []))
+        precision = "int8" if stored and int8.available() else "fp32"
+    if precision == "int8":
+        int8.to_int8(performer.lm)
+    return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), precision=precision)
+
+
+def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        lines = " ".join(str(error).split())
+        raise CheckpointError(f"the weights in {folder} do not fit their config.yaml: {lines}") from error

@@ -1,0 +1,273 @@
+"""Words to music by MusicGen's public weights, through our own loop: one mix, no stems and, but for melody, no plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..audio import Waveform
+from ..composition.arranger import arrange
+from ..composition.plan import MusicalPlan
+from ..conditioning.base import Condition
+from ..errors import AudioError, ConfigError
+from ..models import int8
+from . import checkpoint, hub
+from .convert import load_converted
+from .fuse import Fused
+from .generation import Generation
+from .guidance import Guidance
+from .long_form import play_windows
+from .musicgen_checkpoint import MusicGenParts, load_parts
+from .noise import GumbelNoise
+from .params import GenerationParams, resolve_params
+from .patterns.delay import Delay
+from .pipeline import Clock, Pipeline, Progress, provenance
+from .samplers.base import SamplingParams, build_sampler
+
+__all__ = ["MusicGen", "load_musicgen"]
+
+logger = logging.getLogger(__name__)
+WINDOW, STRIDE = 30.0, 18.0  # seconds that the model hears at once, and from one window's start to the next
+MIX = "mix"
+Chroma = Callable[[float], Tensor]  # second -> [F, 12]
+PLAYING = ("duration", "seed", "num_samples", "guidance_scale", "temperature", "top_k", "top_p", "min_p", "loudness")
+PLANNING = ("plan", "chords", "tempo", "key", "meter", "style", "sections", "bars")  # what a melody model can be given
+
+
+class MusicGen(Pipeline):
+    """A loaded MusicGen: `generate` as for every pipeline.
+
+    It hears words, and a melody if it is a melody model. What it cannot hear is refused.
+
+    Args:
+        parts: its modules.
+        name: folder or hub id.
+        licence: of the weights.
+        precision: fp32, bf16 or int8, of the transformer.
+        revision: of a model of the hub.
+    """
+
+    has_stems = False
+
+    def __init__(
+        self, parts: MusicGenParts, *, name: str, licence: str, precision: str = "fp32", revision: str = ""
+    ) -> None:
+        self.config = {"sampling": parts.settings["sampling"], "licence": licence}
+        self.codec, self.parts = parts.codec, parts
+        self.name, self.precision, self.revision = name, precision, revision
+        if precision == "int8":
+            int8.to_int8(parts.lm)
+        delays = [level // parts.channels for level in range(parts.lm.n_q)]
+        self.pattern = Delay(n_q=parts.lm.n_q, special_token_id=parts.lm.special_token_id, delays=delays)
+
+    def settle(self, prompt: str, params: dict[str, Any]) -> GenerationParams:
+        """Check wishes; every word of the prompt is left to the model.
+
+        Raises:
+            ConfigError: one that this model cannot hear.
+        """
+        known = [*PLAYING, "cfg_coef", "continue_from"]
+        if self.parts.melody is not None:
+            known += ["melody", *PLANNING]
+        for name, value in params.items():
+            if value is not None and name not in known:
+                raise ConfigError(
+                    f"{self.name} cannot be told {name}: it hears {self._hears}. "
+                    "Say it in the prompt, or use a model that plays from a plan, such as etude."
+                )
+        settled = resolve_params(None, **params)
+        if settled.melody is not None and any(params.get(name) is not None for name in PLANNING):
+            raise ConfigError("a melody was given, and a plan or chords to make one from. Give one of them.")
+        rules = (settled.top_k, settled.top_p, settled.min_p)
+        own = self.config["sampling"]
+        return dataclasses.replace(
+            settled,
+            guidance_scale=own["guidance_scale"] if settled.guidance_scale is None else settled.guidance_scale,
+            top_k=own["top_k"] if rules == (None, None, None) and settled.temperature else settled.top_k,
+        )
+
+    @property
+    def _hears(self) -> str:
+        return "words alone" if self.parts.melody is None else "words and a melody"
+
+    def _generate_one(self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None) -> Generation:
+        clock = Clock()
+        text = self.parts.text(**self.parts.text.prepare([prompt]))
+        plan = self._plan(prompt, params, seed)
+        chroma, heard = self._melody(params, plan)
+        duration = plan.duration if plan is not None else params.duration or 0.0
+        given = self._given(params, duration)
+        clock.stop("compose")
+        codes = self._play(text, chroma, given, duration, params, seed, progress)
+        clock.stop("perform")
+        audio = self.decode_mix(codes)[:, : round(duration * self.sample_rate)]
+        clock.stop("decode")
+        waveform = Waveform(audio, self.sample_rate).normalise(params.loudness)
+        clock.stop("mix")
+        return Generation(
+            prompt=prompt,
+            waveform=waveform,
+            codes={MIX: codes[0]},
+            stems={},
+            seed=seed,
+            plan=plan,
+            params=params,
+            timings=clock.seconds,
+            model=self.facts,
+            provenance={
+                "understand": {"text": "T5, every word of the prompt", "melody": heard},
+                "compose": "nobody" if plan is None else "gen_audio.composition, for the melody alone",
+                "perform": f"{self.name}, {self.parts.lm.n_q} codebooks, windows of {WINDOW:g} s every {STRIDE:g} s",
+                "decode": f"EnCodec, {self.sample_rate} Hz",
+                "software": provenance(),
+            },
+        )
+
+    def _plan(self, prompt: str, params: GenerationParams, seed: int) -> MusicalPlan | None:
+        """A plan if one was given or if there are wishes to write one from; its melody is what the model hears."""
+        from .composing import make_plan
+
+        asked = any(getattr(params, name) is not None for name in PLANNING)
+        return make_plan(prompt, dataclasses.replace(params, seed=seed)) if asked else None
+
+    def _melody(self, params: GenerationParams, plan: MusicalPlan | None) -> tuple[Chroma | None, str]:
+        """What gives the chroma of a window by its first second, if there is a melody, and where it came from."""
+        melody = self.parts.melody
+        if melody is None or (params.melody is None and plan is None):
+            return None, "none"
+        if plan is not None:
+            whole = melody.of_score(arrange(plan))
+            return lambda second: _from(whole, round(second * melody.chroma_rate), melody.chroma_length), "the plan's"
+        assert params.melody is not None
+        sound = _waveform(params.melody)
+        samples, rate = torch.from_numpy(sound.samples), sound.sample_rate
+        melody.chroma(samples, rate)  # which refuses what is silent or too short
+        length = min(round(WINDOW * rate), samples.shape[1])
+        return lambda second: melody.chroma(_from(samples.T, round(second * rate), length).T, rate), str(params.melody)
+
+    def conditions(self, text: Condition, chroma: Chroma | None, guided: bool, start: int) -> Fused:
+        """What the window that starts at frame `start` is told; guided: once with everything and once with nothing.
+
+        Args:
+            text: [B, N, D].
+            chroma: gives [F, 12] of the window that starts at a second; or None.
+        """
+        rows, passes, melody = len(text.tensor), 1 + guided, self.parts.melody
+        if melody is None:
+            return Fused(rows, passes, cross=text.tensor, cross_mask=text.mask)
+        said = chroma(start / self.codec.frame_rate) if chroma is not None else melody.silence(1)
+        told = torch.stack([said, melody.silence(len(said))][:passes]).repeat_interleave(rows, 0)
+        words = torch.cat([text.tensor, torch.zeros_like(text.tensor)][:passes])
+        return Fused(rows, passes, prefix=torch.cat((melody(told).tensor.type_as(words), words), 1))
+
+    def _play(
+        self,
+        text: Condition,
+        chroma: Chroma | None,
+        given: Tensor | None,
+        duration: float,
+        params: GenerationParams,
+        seed: int,
+        progress: Progress | None,
+    ) -> Tensor:
+        lm, rate = self.parts.lm, self.codec.frame_rate
+        guidance = Guidance(params.guidance_scale if params.guidance_scale is not None else 1.0)
+        sampling = SamplingParams(params.temperature, params.top_k or 0, params.top_p or 1.0, params.min_p or 0.0)
+        return play_windows(
+            lm,
+            self.pattern,
+            build_sampler(sampling),
+            functools.partial(self.conditions, text, chroma, len(guidance.passes) > 1),
+            num_frames=self.codec.num_frames(round(duration * self.sample_rate)),
+            guide=guidance,
+            noise=GumbelNoise([seed], [0], n_q=lm.n_q, card=lm.card),
+            window=round(WINDOW * rate),
+            stride=round(STRIDE * rate),
+            given=given,
+            progress=progress,
+        )
+
+    def _given(self, params: GenerationParams, duration: float) -> Tensor | None:
+        """Codes [1, K, T0] of the recording to go on from."""
+        if params.continue_from is None:
+            return None
+        sound = _waveform(params.continue_from)
+        if sound.duration >= duration:
+            raise ConfigError(
+                f"the recording to continue lasts {sound.duration:.2f} s, and the whole piece is to last "
+                f"{duration:g} s. Ask for a longer duration, or give a shorter recording."
+            )
+        if sound.peak < 1e-4:
+            raise AudioError("the recording to continue is silent. Give one in which something can be heard.")
+        if sound.sample_rate != self.sample_rate:
+            logger.warning("the recording was resampled from %d to %d Hz", sound.sample_rate, self.sample_rate)
+            sound = sound.resample(self.sample_rate)
+        samples = torch.from_numpy(sound.samples)
+        if len(samples) != self.parts.channels:
+            samples = samples.mean(0, keepdim=True).expand(self.parts.channels, -1)
+        return self.encode_mix(samples)  # [1, K, T0]
+
+    @torch.inference_mode()
+    def encode_mix(self, samples: Tensor) -> Tensor:
+        """[C, L] -> codes [1, K, T]; of a stereo model, the codebooks of left and right take turns."""
+        codes = self.codec.encode(samples[:, None])[:, : self.parts.lm.n_q // len(samples)]  # [C, K / C, T]
+        return codes.transpose(0, 1).reshape(1, -1, codes.shape[-1])
+
+    @torch.inference_mode()
+    def decode_mix(self, codes: Tensor) -> np.ndarray:
+        """Codes [1, K, T] -> [C, T * hop_length]; the two channels of a stereo model are decoded together."""
+        channels = self.parts.channels
+        sides = codes[0].unflatten(0, (-1, channels)).transpose(0, 1)  # [C, K / C, T]
+        return torch.cat(list(self.codec.decode_stream(sides)), -1)[:, 0].numpy()
+
+    @functools.cached_property
+    def sha256(self) -> str:  # type: ignore[override]
+        """Hash of the weights' file, or of the hashes of its shards; worked out when it is first asked for."""
+        hashes = [checkpoint.sha256(path) for path in self.parts.files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Which weights these are, for the sidecar."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "precision": self.precision,
+            "licence": str(self.config["licence"]),
+            **({"revision": self.revision} if self.revision else {}),
+        }
+
+
+def load_musicgen(folder: Path, name: str, precision: str = "auto") -> MusicGen:
+    """Load a folder of ours or of transformers; auto is fp32.
+
+    Raises:
+        CheckpointError: weights that are missing, damaged or of another model.
+    """
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if (folder / "config.yaml").is_file():
+        parts, licence = load_converted(folder, dtype), str(checkpoint.read_config(folder)["licence"])
+    else:
+        parts, licence = load_parts(folder, dtype), hub.licence_of(folder)
+    logger.warning("licence of the weights of %s: %s", name, licence)
+    precision = "fp32" if precision == "auto" else precision
+    revision = folder.name if hub.is_hub_id(name) else ""  # the cache names a snapshot after its commit
+    return MusicGen(parts, name=name, licence=licence, precision=precision, revision=revision)
+
+
+def _waveform(source: str | Path | Waveform) -> Waveform:
+    return source if isinstance(source, Waveform) else Waveform.read(source)
+
+
+def _from(rows: Tensor, start: int, count: int) -> Tensor:
+    """`count` rows from `start` on; after the last comes the first again."""
+    return rows[torch.arange(start, start + count) % len(rows)]
