@@ -110,6 +110,11 @@ def find_folder(name: str) -> Path:
     folder = Path(name)
     if any((folder / file).is_file() for file in CONFIGS):
         return folder
+    if (folder / "state_dict.bin").is_file():
+        raise CheckpointError(
+            f"{folder} holds a state dict of audiocraft. Convert it: gen-audio convert {folder} OUT --text-encoder T5 "
+            "--codec ENCODEC, then --model OUT."
+        )
     if folder.is_dir():
         raise CheckpointError(f"{folder} holds no model: neither {' nor '.join(CONFIGS)} is there.")
     if hub.is_hub_id(name):

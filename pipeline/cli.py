@@ -181,15 +181,20 @@ def inspect(
 
 @app.command()
 def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A folder that transformers saved, or a hub id.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="Folder of transformers, hub id, or audiocraft's state_dict.bin."),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     dtype: Annotated[str, typer.Option(help="Type of the transformer's weights: fp32, bf16 or fp16.")] = "fp32",
+    text_encoder: Annotated[Path | None, typer.Option(help="Folder of the T5 of an audiocraft model.")] = None,
+    codec: Annotated[Path | None, typer.Option(help="Folder of the EnCodec of an audiocraft model.")] = None,
     debug: Debug = False,
 ) -> None:
     """Write the weights of a MusicGen as a model folder of ours: one file, verified by its hash, for --model OUT."""
     from .convert import convert as write_folder
 
-    print(write_folder(source, out, dtype))
+    print(write_folder(source, out, dtype, text_encoder=text_encoder, codec=codec))
 
 
 @app.command()

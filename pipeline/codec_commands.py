@@ -18,6 +18,7 @@ from .outputs import FORMATS, check_writable, staged, write_waveform
 if TYPE_CHECKING:
     from ..audio import Waveform
     from ..codecs.base import Codec
+    from .codes_file import CodesFile
 
 __all__ = ["check_codec_name", "decode", "encode", "fit"]
 
@@ -35,10 +36,7 @@ def encode(options: Mapping[str, Any]) -> None:
     """Encode a sound file; `options` are those of the command line, None where not given."""
     name, source = options["codec"], options["file"]
     check_codec_name(name)
-    if options["levels"] is not None and options["bandwidth"] is not None:
-        raise ConfigError("--levels and --bandwidth are both given; each settles the other. Give one of them.")
-    check_integer("levels", options["levels"], 1, 1000)
-    check_number("bandwidth", options["bandwidth"], 0, 1000, unit=" kbit/s", above=True)
+    _check_rate(options["levels"], options["bandwidth"])
     output = _codes_path(source, options["output"])
     if not source.is_file():
         raise AudioError(f"'{source}' does not exist. Give the path of a sound file.")
@@ -53,9 +51,8 @@ def encode(options: Mapping[str, Any]) -> None:
 
     waveform = Waveform.read(source)
     codec = load_codec(name, options["weights"])
-    levels = codec.check_levels(options["levels"])
-    if options["bandwidth"] is not None:
-        levels = codec.levels_at(options["bandwidth"])
+    kbps = options["bandwidth"]
+    levels = codec.check_levels(options["levels"]) if kbps is None else codec.levels_at(kbps)
     waveform, changes = fit(waveform, codec, str(source))
     if changes:
         log.warning("%s: %s, as codec '%s' needs it", source, changes, name)
@@ -87,30 +84,43 @@ def decode(options: Mapping[str, Any]) -> None:
     check_codec_name(file.codec)
     if output.resolve() == source.resolve():
         raise ConfigError(f"Writing '{output}' would replace the codes. Choose another --output.")
+    from .codec_weights import fingerprint, load_codec
+
+    codec = load_codec(file.codec, options["weights"])
+    file.check(codec, file.codec, fingerprint(codec))
+    start = time.perf_counter()
+    waveform = _play(file, codec)
+    seconds = time.perf_counter() - start
+    tags = {"software": f"gen-audio {__version__}", "comment": f"decoded from {file.levels} levels of {file.codec}"}
+    with staged([output]) as parts:
+        write_waveform(_within_full_scale(waveform, output), parts[0], format, tags)
+    said = f"{file.levels} levels of {file.codec}, {file.sample_rate} Hz, {file.channels} channels"
+    facts = {"codec": file.codec, "levels": file.levels, "sample_rate": file.sample_rate, "channels": file.channels}
+    _report(output, said, facts, file.duration, seconds, options["as_json"])
+
+
+def _check_rate(levels: int | None, bandwidth: float | None) -> None:
+    if levels is not None and bandwidth is not None:
+        raise ConfigError("--levels and --bandwidth are both given; each settles the other. Give one of them.")
+    check_integer("levels", levels, 1, 1000)
+    check_number("bandwidth", bandwidth, 0, 1000, unit=" kbit/s", above=True)
+
+
+def _play(file: CodesFile, codec: Codec) -> Waveform:
+    """Decode all codes of a file to the length that it states."""
     import numpy as np
     import torch
 
     from ..audio import Waveform
-    from .codec_weights import fingerprint, load_codec
     from .commands import progress_bar
 
-    codec = load_codec(file.codec, options["weights"])
-    file.check(codec, file.codec, fingerprint(codec))
-    start, done, pieces = time.perf_counter(), 0, []
+    done, pieces = 0, []
     with torch.inference_mode(), progress_bar("decoding") as progress:
         for piece in codec.decode_stream(torch.from_numpy(file.codes)[None]):
             pieces.append(piece[0].numpy())
             done += piece.shape[-1]
             progress(done, file.num_audio_samples)
-    seconds = time.perf_counter() - start
-    samples = np.concatenate(pieces, 1)[:, : file.num_audio_samples]
-    waveform = _within_full_scale(Waveform(samples, file.sample_rate), output)
-    tags = {"software": f"gen-audio {__version__}", "comment": f"decoded from {file.levels} levels of {file.codec}"}
-    with staged([output]) as parts:
-        write_waveform(waveform, parts[0], format, tags)
-    said = f"{file.levels} levels of {file.codec}, {file.sample_rate} Hz, {file.channels} channels"
-    facts = {"codec": file.codec, "levels": file.levels, "sample_rate": file.sample_rate, "channels": file.channels}
-    _report(output, said, facts, file.duration, seconds, options["as_json"])
+    return Waveform(np.concatenate(pieces, 1)[:, : file.num_audio_samples], file.sample_rate)
 
 
 def fit(waveform: Waveform, codec: Codec, name: str) -> tuple[Waveform, str]:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ..codecs.base import Codec
 from ..errors import CheckpointError, ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from ..codecs.base import Codec
 
 __all__ = ["FORMAT_VERSION", "CodesFile", "load_codes", "save_codes"]
 

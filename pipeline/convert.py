@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from ..errors import CheckpointError, ConfigError
 from . import checkpoint, hub
+from .audiocraft import is_audiocraft, load_audiocraft
 from .musicgen_checkpoint import Audit, MusicGenParts, build_parts, finish, load_parts
 from .tensor_file import TensorFiles
 
@@ -24,13 +25,16 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json
 TIED = "text.encoder.encoder.embed_tokens.weight"  # the same tensor as text.encoder.shared.weight
 
 
-def convert(source: str, out: Path, dtype: str = "fp32") -> Path:
-    """Write a MusicGen of transformers, a folder or a hub id, as a folder of ours.
+def convert(
+    source: str, out: Path, dtype: str = "fp32", *, text_encoder: Path | None = None, codec: Path | None = None
+) -> Path:
+    """Write a MusicGen as a folder of ours.
 
     Args:
-        source: folder or hub id.
+        source: a folder of transformers, a hub id, or a state dict of audiocraft.
         out: the folder to make; it must not exist.
         dtype: type of the transformer and of T5 on disk: fp32, bf16 or fp16. The codec stays fp32.
+        text_encoder, codec: folders of transformers with the T5 and the EnCodec of an audiocraft model.
 
     Raises:
         ConfigError: `out` exists or its parent does not, an unknown type, or a source that is ours already.
@@ -40,6 +44,12 @@ def convert(source: str, out: Path, dtype: str = "fp32") -> Path:
         raise ConfigError(f"--dtype is '{dtype}'; it must be one of {', '.join(DTYPES)}.")
     if out.exists() or not out.parent.is_dir():
         raise ConfigError(f"'{out}' exists, or its parent folder does not. Name a new folder inside one that is there.")
+    if is_audiocraft(source):
+        parts = load_audiocraft(Path(source), text_encoder, codec, DTYPES[dtype])
+        assert text_encoder is not None
+        return write(parts, out, name=source, licence=hub.licence_of(Path(source).parent), tokenizer=text_encoder)
+    if text_encoder is not None or codec is not None:
+        raise ConfigError(f"'{source}' has a T5 and a codec of its own. Leave --text-encoder and --codec out.")
     folder = checkpoint.find_folder(source)
     if (folder / "config.yaml").is_file():
         raise ConfigError(f"'{source}' is in our format already. Convert the folder that transformers wrote.")

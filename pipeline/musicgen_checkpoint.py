@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,40 @@ from ..errors import CheckpointError
 from ..models.musicgen import MusicGenLM
 from .tensor_file import TensorFiles
 
-__all__ = ["Audit", "MusicGenParts", "build_parts", "finish", "load_parts", "read_settings"]
+__all__ = [
+    "Audit",
+    "MusicGenParts",
+    "Stored",
+    "build_parts",
+    "codec_sources",
+    "finish",
+    "lm_sources",
+    "load_parts",
+    "quiet",
+    "read_json",
+    "read_settings",
+]
 
 FAMILIES = ("musicgen", "musicgen_melody")
 DECODER = "decoder.model.decoder."
 DERIVED = (f"{DECODER}embed_positions.weights",)  # older files hold them; we work them out
 MOST_NAMES = 8  # of tensors in one message
+
+
+class Stored(Protocol):
+    """Tensors by name, in files or in memory; `TensorFiles` is one."""
+
+    path: Path
+    files: list[Path]
+
+    @property
+    def entries(self) -> Mapping[str, Any]: ...
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def read_into(self, name: str, out: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -62,7 +90,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     from transformers import MusicgenConfig, MusicgenMelodyConfig
 
     path = folder / "config.json"
-    said = _read_json(path)
+    said = read_json(path)
     family = said.get("model_type")
     if family not in FAMILIES:
         raise CheckpointError(
@@ -126,7 +154,7 @@ def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenPart
     return finish(parts, audit, folder)
 
 
-def build_parts(settings: dict[str, Any], files: TensorFiles) -> MusicGenParts:
+def build_parts(settings: dict[str, Any], files: Stored) -> MusicGenParts:
     """Build the modules without weights."""
     melody = settings["melody"]
     with torch.device("meta"):
@@ -182,11 +210,11 @@ def text_sources(text: T5) -> dict[str, list[str]]:
     return sources
 
 
-def codec_sources(codec: nn.Module, files: TensorFiles) -> dict[str, list[str]]:
+def codec_sources(codec: nn.Module, files: Stored, prefix: str = "audio_encoder.") -> dict[str, list[str]]:
     """As `lm_sources`, for EnCodec; older files have other names for the two halves of a normalised weight."""
     sources = {}
     for name in _names(codec):
-        stored = name.replace("model.", "audio_encoder.", 1)
+        stored = name.replace("model.", prefix, 1)
         if stored not in files:
             old = stored.replace("parametrizations.weight.original0", "weight_g")
             stored = old.replace("parametrizations.weight.original1", "weight_v")
@@ -197,7 +225,7 @@ def codec_sources(codec: nn.Module, files: TensorFiles) -> dict[str, list[str]]:
 class Audit:
     """Fills modules from files and keeps account of every stored tensor."""
 
-    def __init__(self, files: TensorFiles) -> None:
+    def __init__(self, files: Stored) -> None:
         self.files = files
         self.used: set[str] = set(DERIVED) | {"text_encoder.encoder.embed_tokens.weight"}
         self.missing: list[str] = []
@@ -231,6 +259,10 @@ class Audit:
                 self.files.read_into(source, part)
         return out
 
+    def ignore(self, *prefixes: str) -> None:
+        """Let stored tensors whose names begin so be left over."""
+        self.used.update(name for name in self.files.entries if name.startswith(prefixes))
+
     def close(self) -> None:
         """Raise CheckpointError if anything was missing, left over or of the wrong shape."""
         extra = sorted(set(self.files.entries) - self.used)
@@ -258,7 +290,7 @@ def _names(module: nn.Module) -> list[str]:
 def _melody_settings(folder: Path, full: Mapping[str, Any]) -> dict[str, Any]:
     """The melody conditioner, with the spectrogram that preprocessor_config.json describes."""
     path = folder / "preprocessor_config.json"
-    said = _read_json(path) if path.is_file() else {}
+    said = read_json(path) if path.is_file() else {}
     names = {"n_fft": "n_fft", "hop_length": "hop_length", "sample_rate": "sampling_rate"}
     found = {ours: said[theirs] for ours, theirs in names.items() if theirs in said}
     sizes = {"num_chroma": full["num_chroma"], "chroma_length": full["chroma_length"]}
@@ -268,12 +300,12 @@ def _melody_settings(folder: Path, full: Mapping[str, Any]) -> dict[str, Any]:
 def _sampling(folder: Path) -> dict[str, Any]:
     """Guidance and filter to use when the user says nothing: the folder's, else those of the paper."""
     path = folder / "generation_config.json"
-    said = _read_json(path) if path.is_file() else {}
+    said = read_json(path) if path.is_file() else {}
     # transformers filters by top_k 50 unless told otherwise, audiocraft and the paper by 250
     return {"guidance_scale": said.get("guidance_scale") or 3.0, "top_k": said.get("top_k") or 250}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -95,7 +95,7 @@ def _files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if not index.is_file():
         others = sorted(p.name for p in folder.glob("*.bin"))
-        hint = f" {others[0]} is a pickle; convert it first (see gen-audio convert --help)." if others else ""
+        hint = f" {others[0]} is a pickle, which is never opened; save it again as safetensors." if others else ""
         raise CheckpointError(f"{folder} holds neither model.safetensors nor {INDEX}.{hint}")
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))

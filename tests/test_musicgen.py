@@ -409,3 +409,69 @@ def test_a_recording_of_another_rate_and_shape_is_converted_and_said_so(
     made = ours("mono").generate("rock", duration=1.0, seed=1, continue_from=tune(0.5, 44100, 2))
     assert "resampled from 44100 to 32000" in caplog.text
     assert made.codes["mix"].shape == (4, 50)
+
+
+# --- audiocraft -------------------------------------------------------------------------------------------------------
+
+
+def audiocraft_state(model: Any) -> dict[str, Tensor]:
+    """The weights of a model of transformers under the names that audiocraft has for them."""
+    state, out = model.state_dict(), {}
+    for k in range(4):
+        out[f"emb.{k}.weight"] = state[f"decoder.model.decoder.embed_tokens.{k}.weight"]
+        out[f"linears.{k}.weight"] = state[f"decoder.lm_heads.{k}.weight"]
+    names = {"norm1": "self_attn_layer_norm", "norm_cross": "encoder_attn_layer_norm", "norm2": "final_layer_norm"}
+    for i in range(2):
+        theirs, ours = f"decoder.model.decoder.layers.{i}.", f"transformer.layers.{i}."
+        for one, other in (("self_attn", "self_attn"), ("cross_attention", "encoder_attn")):
+            stacked = [state[f"{theirs}{other}.{x}_proj.weight"] for x in "qkv"]
+            out[f"{ours}{one}.in_proj_weight"] = torch.cat(stacked)
+            out[f"{ours}{one}.out_proj.weight"] = state[f"{theirs}{other}.out_proj.weight"]
+        for one, other in names.items():
+            for part in ("weight", "bias"):
+                out[f"{ours}{one}.{part}"] = state[f"{theirs}{other}.{part}"]
+        out[f"{ours}linear1.weight"] = state[f"{theirs}fc1.weight"]
+        out[f"{ours}linear2.weight"] = state[f"{theirs}fc2.weight"]
+    for part in ("weight", "bias"):
+        out[f"out_norm.{part}"] = state[f"decoder.model.decoder.layer_norm.{part}"]
+        out[f"condition_provider.conditioners.description.output_proj.{part}"] = state[f"enc_to_dec_proj.{part}"]
+    return out
+
+
+@pytest.fixture
+def audiocraft(theirs: Any, tmp_path: Path) -> dict[str, Path]:
+    """A state dict of audiocraft, and its T5 and codec as transformers saves them."""
+    model = theirs("mono").model
+    model.text_encoder.save_pretrained(tmp_path / "t5")
+    model.audio_encoder.save_pretrained(tmp_path / "encodec")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(theirs("mono").folder / name, tmp_path / "t5" / name)
+    package = {"best_state": audiocraft_state(model), "xp.cfg": "transformer_lm: {num_heads: 4}\nchannels: 1\n"}
+    torch.save(package, tmp_path / "state_dict.bin")
+    return {name: tmp_path / name for name in ("state_dict.bin", "t5", "encodec", "out")}
+
+
+def test_a_state_dict_of_audiocraft_plays_the_same(
+    audiocraft: dict[str, Path], ours: Callable[[str], MusicGen]
+) -> None:
+    source, t5, encodec, out = audiocraft.values()
+    with pytest.raises(ConfigError, match="--text-encoder FOLDER --codec FOLDER"):
+        convert(str(source), out)
+    convert(str(source), out, text_encoder=t5, codec=encodec)
+    made = load(str(out)).generate("rock", duration=0.5, seed=1)
+    wanted = ours("mono").generate("rock", duration=0.5, seed=1)
+    assert torch.equal(made.codes["mix"], wanted.codes["mix"])
+    np.testing.assert_array_equal(made.waveform.samples, wanted.waveform.samples)
+    with pytest.raises(CheckpointError, match="gen-audio convert"):
+        load(str(source.parent))
+
+
+def test_a_pickle_that_would_run_code_is_refused(audiocraft: dict[str, Path]) -> None:
+    source, t5, encodec, out = audiocraft.values()
+    torch.save({"best_state": {}, "xp.cfg": Path}, source)
+    with pytest.raises(CheckpointError, match="would run code, and is not opened"):
+        convert(str(source), out, text_encoder=t5, codec=encodec)
+    source.write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match="Copy it again"):
+        convert(str(source), out, text_encoder=t5, codec=encodec)
+    assert not out.exists()
