@@ -6,12 +6,15 @@ All take and return [2, L] float32, know no torch, and draw what is random from 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..audio import limit
 
-__all__ = ["drive", "high_shelf", "limiter", "low_pass", "reverb", "tape", "vinyl", "widen"]
+__all__ = ["drive", "high_shelf", "limiter", "low_pass", "reach", "reverb", "tape", "vinyl", "widen"]
 
 BLOCK = 1 << 16  # samples that one FFT of the overlap-add holds; memory beyond the signal does not grow
 ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than the lows
@@ -93,16 +96,21 @@ def drive(sound: np.ndarray, *, amount: float) -> np.ndarray:
     return np.tanh(sound * gain) / np.tanh(gain) * np.float32(0.75 + 0.25 / gain)
 
 
-def tape(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0) -> np.ndarray:
-    """An old cassette: wow and flutter, soft saturation, duller highs; `amount` 0 (off) to 1."""
+def tape(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, start: int = 0) -> np.ndarray:
+    """An old cassette: wow and flutter, soft saturation, duller highs; `amount` 0 (off) to 1.
+
+    `start` is the sample of the piece that `sound` begins with.
+    """
     if not amount:
         return sound
     length = sound.shape[1]
     rng = np.random.default_rng([seed % 2**32, 1])
-    time = np.arange(length) / sample_rate
+    index = np.arange(start, start + length)
+    time = index / sample_rate
     wow = np.sin(2 * np.pi * (0.55 * time + rng.random())) * 0.0011  # seconds of delay
     flutter = np.sin(2 * np.pi * (6.3 * time + rng.random())) * 0.00006
-    source = np.clip(np.arange(length) - (wow + flutter + 0.0012) * amount * sample_rate, 0, length - 1)
+    source = index - (wow + flutter + 0.0012) * amount * sample_rate - start
+    source = np.clip(source, 0, length - 1)
     whole = source.astype(np.int64)
     share = (source - whole).astype(np.float32)
     after = np.minimum(whole + 1, length - 1)
@@ -111,19 +119,27 @@ def tape(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0) -
     return high_shelf(saturated, sample_rate=sample_rate, corner_hz=5000.0, gain_db=-6.0 * amount)
 
 
-def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0) -> np.ndarray:
-    """Add the sound of a record: crackle, a little hiss and rumble; `amount` 0 (off) to 1."""
+def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, start: int = 0) -> np.ndarray:
+    """Add the sound of a record: crackle, a little hiss and rumble; `amount` 0 (off) to 1. `start` as for `tape`."""
     if not amount:
         return sound
     length = sound.shape[1]
-    rng = np.random.default_rng([seed % 2**32, 2])
-    count = rng.poisson(14 * amount * length / sample_rate)
-    clicks = np.zeros((1, length), np.float32)
-    np.add.at(clicks[0], rng.integers(0, length, count), rng.laplace(0, 0.02, count).astype(np.float32))
-    hiss = rng.standard_normal((1, length)).astype(np.float32) * np.float32(0.0007)
-    surface = low_pass(clicks * 3 + hiss, sample_rate=sample_rate, cutoff_hz=7000.0)
-    rumble = np.float32(0.001) * np.sin(2 * np.pi * 33.3 / 60 * 30 * np.arange(length) / sample_rate)
+    first, last = start // sample_rate, (start + length - 1) // sample_rate  # seconds; each draws its own crackle
+    noise = [_surface(sample_rate, 14 * amount, seed, second) for second in range(first, last + 1)]
+    offset = start - first * sample_rate
+    surface = np.concatenate(noise)[None, offset : offset + length]
+    surface = low_pass(surface, sample_rate=sample_rate, cutoff_hz=7000.0)
+    rumble = np.float32(0.001) * np.sin(2 * np.pi * 33.3 / 60 * 30 * np.arange(start, start + length) / sample_rate)
     return (sound + (surface + rumble) * np.float32(amount)).astype(np.float32)
+
+
+def _surface(sample_rate: int, clicks_a_second: float, seed: int, second: int) -> np.ndarray:
+    """Clicks and hiss of one second of a record."""
+    rng = np.random.default_rng([seed % 2**32, 2, second])
+    count = rng.poisson(clicks_a_second)
+    clicks = np.zeros(sample_rate, np.float32)
+    np.add.at(clicks, rng.integers(0, sample_rate, count), rng.laplace(0, 0.02, count).astype(np.float32))
+    return clicks * 3 + rng.standard_normal(sample_rate).astype(np.float32) * np.float32(0.0007)
 
 
 def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
@@ -137,6 +153,13 @@ def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
     bass = low_pass(echo[None], sample_rate=sample_rate, cutoff_hz=300.0)[0]
     side = side * np.float32(1 + amount) + (echo - bass) * np.float32(0.35 * amount)
     return np.stack([middle + side, middle - side]).astype(np.float32)
+
+
+def reach(effects: Mapping[str, Any], sample_rate: int) -> tuple[int, int]:
+    """How many samples before and after a sample can change how it comes out of a mix with these effects."""
+    seconds = float(effects.get("reverb_seconds", 1.0)) + 0.03 if effects.get("reverb", "none") != "none" else 0.0
+    filters = 4 * 64  # low-passes, one behind the other
+    return math.ceil((seconds + 0.3) * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters
 
 
 def limiter(sound: np.ndarray, *, sample_rate: int) -> np.ndarray:

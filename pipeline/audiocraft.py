@@ -15,7 +15,8 @@ import yaml
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
-from .musicgen_checkpoint import Audit, MusicGenParts, build_parts, codec_sources, finish, lm_sources, read_json
+from .audit import Audit
+from .musicgen_checkpoint import MusicGenParts, build_parts, codec_sources, finish, lm_sources, read_json
 from .tensor_file import TensorFiles
 
 __all__ = ["Tensors", "is_audiocraft", "load_audiocraft", "to_transformers"]

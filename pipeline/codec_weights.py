@@ -149,8 +149,12 @@ def _of_transformers(name: str, path: Path) -> Codec:
     if path.is_file() and path.suffix != ".safetensors":
         raise CheckpointError(f"{path} is no safetensors file. Give one, or the folder that it lies in.")
     files = TensorFiles(path)
-    names = [key for key in files.entries if key.startswith(prefix)]
-    tensors = {codec.published_name(key[len(prefix) :]): files.read(key, torch.float32) for key in names}
+    stored = {key[len(prefix) :]: key for key in files.entries if key.startswith(prefix)}
+    wanted = codec.model.state_dict()
+    tensors = {
+        name if name in wanted else codec.published_name(name): files.read(key, torch.float32)
+        for name, key in stored.items()
+    }
     fill(codec.model, tensors, path)
     return codec
 

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from ..errors import CheckpointError, ConfigError
 from . import checkpoint, hub
 from .audiocraft import is_audiocraft, load_audiocraft
-from .musicgen_checkpoint import Audit, MusicGenParts, build_parts, finish, load_parts
+from .audit import Audit
+from .musicgen_checkpoint import MusicGenParts, build_parts, finish, load_parts
 from .tensor_file import TensorFiles
 
 __all__ = ["DTYPES", "convert", "load_converted"]

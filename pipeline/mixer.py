@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..composition import effects as fx
 from ..composition.score import Track
 
-__all__ = ["HEADROOM", "dry_mix", "mix", "place"]
+__all__ = ["HEADROOM", "dry_mix", "mix", "mix_stream", "place"]
 
 HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effects and limiter want room
 
@@ -36,6 +36,7 @@ def mix(
     *,
     sample_rate: int,
     seed: int,
+    start: int = 0,
 ) -> np.ndarray:
     """Mix stems to stereo.
 
@@ -48,6 +49,7 @@ def mix(
         effects: the style's effects block; a value that is missing or 0 means off.
         sample_rate: Hz.
         seed: of the reverb's tail and the vinyl's crackle.
+        start: the sample of the piece that the stems begin with, if they are an excerpt.
 
     Returns:
         [2, L] float32 with a peak of at most 0.98.
@@ -62,11 +64,51 @@ def mix(
     if effects.get("drive"):
         sound = fx.drive(sound, amount=effects["drive"])
     if effects.get("tape"):
-        sound = fx.tape(sound, sample_rate=sample_rate, amount=effects["tape"], seed=seed)
+        sound = fx.tape(sound, sample_rate=sample_rate, amount=effects["tape"], seed=seed, start=start)
     if effects.get("lowpass_hz"):
         sound = fx.low_pass(sound, sample_rate=sample_rate, cutoff_hz=effects["lowpass_hz"])
     if effects.get("vinyl"):
-        sound = fx.vinyl(sound, sample_rate=sample_rate, amount=effects["vinyl"], seed=seed)
+        sound = fx.vinyl(sound, sample_rate=sample_rate, amount=effects["vinyl"], seed=seed, start=start)
     if effects.get("width"):
         sound = fx.widen(sound, sample_rate=sample_rate, amount=effects["width"])
     return fx.limiter(sound, sample_rate=sample_rate)
+
+
+def mix_stream(
+    blocks: Iterable[np.ndarray],
+    tracks: Sequence[Track],
+    effects: Mapping[str, Any],
+    *,
+    sample_rate: int,
+    seed: int,
+) -> Iterator[np.ndarray]:
+    """Mix stems that arrive block by block; what is yielded, joined, equals `mix` of the whole stems.
+
+    Every block is mixed with as much of its past as the effects remember. No effect carries a state, so there is
+    nothing that could drift.
+
+    Args:
+        blocks: [R, L] each, the stems of `tracks` in their order.
+
+    Yields:
+        [2, n] float32, as soon as no later block can change it.
+    """
+    past, future = fx.reach(effects, sample_rate)
+    held = np.zeros((len(tracks), 0), np.float32)
+    begin = done = 0  # samples of the piece: where `held` begins, and up to where it was yielded
+
+    def mixed(stop: int) -> np.ndarray:
+        stems = {track.role: held[i : i + 1] for i, track in enumerate(tracks)}
+        sound = mix(stems, tracks, effects, sample_rate=sample_rate, seed=seed, start=begin)
+        return sound[:, done - begin : stop - begin]
+
+    for block in blocks:
+        held = np.concatenate((held, block), 1)
+        ready = begin + held.shape[1] - future
+        if ready > done:
+            yield mixed(ready)
+            done = ready
+            keep = max(begin, (done - past) // sample_rate * sample_rate)  # the limiter works in whole milliseconds
+            held, begin = held[:, keep - begin :], keep
+    if begin + held.shape[1] > done:
+        yield mixed(begin + held.shape[1])

@@ -6,14 +6,14 @@ Every tensor is accounted for: one that is missing, left over or of another shap
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .. import registry
 from ..codecs.base import Codec
@@ -21,12 +21,11 @@ from ..conditioning.melody import Melody
 from ..conditioning.t5 import T5
 from ..errors import CheckpointError
 from ..models.musicgen import MusicGenLM
+from .audit import Audit, Stored
 from .tensor_file import TensorFiles
 
 __all__ = [
-    "Audit",
     "MusicGenParts",
-    "Stored",
     "build_parts",
     "codec_sources",
     "finish",
@@ -39,24 +38,7 @@ __all__ = [
 
 FAMILIES = ("musicgen", "musicgen_melody")
 DECODER = "decoder.model.decoder."
-DERIVED = (f"{DECODER}embed_positions.weights",)  # older files hold them; we work them out
-MOST_NAMES = 8  # of tensors in one message
-
-
-class Stored(Protocol):
-    """Tensors by name, in files or in memory; `TensorFiles` is one."""
-
-    path: Path
-    files: list[Path]
-
-    @property
-    def entries(self) -> Mapping[str, Any]: ...
-
-    def __contains__(self, name: str) -> bool: ...
-
-    def shape(self, name: str) -> tuple[int, ...]: ...
-
-    def read_into(self, name: str, out: Tensor) -> Tensor: ...
+DERIVED = (f"{DECODER}embed_positions.weights", "text_encoder.encoder.embed_tokens.weight")  # stored by some
 
 
 @dataclass
@@ -151,16 +133,21 @@ def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenPart
         names = {name: [name.replace("project", "audio_enc_to_dec_proj")] for name in _names(parts.melody)}
         audit.fill(parts.melody, names, dtype)
     audit.fill(parts.codec, codec_sources(parts.codec, files), torch.float32)
+    audit.ignore(*DERIVED)
     return finish(parts, audit, folder)
 
 
 def build_parts(settings: dict[str, Any], files: Stored) -> MusicGenParts:
     """Build the modules without weights."""
+    from transformers.initialization import no_init_weights
+
     melody = settings["melody"]
     with torch.device("meta"):
         lm, text = MusicGenLM(**settings["lm"]), T5(**settings["text"])
         chroma = Melody(**melody) if melody is not None else None
-    return MusicGenParts(lm, text, registry.build("codecs", **settings["codec"]), chroma, settings, files.files)
+    with no_init_weights():  # EnCodec has buffers that are not stored, so it is built for good
+        codec = registry.build("codecs", **settings["codec"])
+    return MusicGenParts(lm, text, codec, chroma, settings, files.files)
 
 
 def finish(parts: MusicGenParts, audit: Audit, folder: Path) -> MusicGenParts:
@@ -220,67 +207,6 @@ def codec_sources(codec: nn.Module, files: Stored, prefix: str = "audio_encoder.
             stored = old.replace("parametrizations.weight.original1", "weight_v")
         sources[name] = [stored]
     return sources
-
-
-class Audit:
-    """Fills modules from files and keeps account of every stored tensor."""
-
-    def __init__(self, files: Stored) -> None:
-        self.files = files
-        self.used: set[str] = set(DERIVED) | {"text_encoder.encoder.embed_tokens.weight"}
-        self.missing: list[str] = []
-        self.wrong: list[str] = []
-
-    def fill(self, module: nn.Module, sources: Mapping[str, Sequence[str]], dtype: torch.dtype) -> None:
-        """Read all tensors of `module`; each is allocated once, in `dtype`, and read in place."""
-        filled: dict[str, Tensor] = {}
-        made: dict[tuple[str, ...], Tensor] = {}  # tied tensors stay one
-        for name, tensor in module.state_dict().items():
-            stored = tuple(sources[name])
-            self.used.update(stored)
-            if absent := [source for source in stored if source not in self.files]:
-                self.missing += absent
-                continue
-            if stored not in made:
-                made[stored] = self._read(stored, tensor, dtype)
-            filled[name] = made[stored]
-        if not self.missing and not self.wrong:
-            module.load_state_dict(filled, assign=True)
-
-    def _read(self, stored: tuple[str, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
-        kind = dtype if like.is_floating_point() else like.dtype
-        shape = (like.shape[0] // len(stored), *like.shape[1:]) if len(stored) > 1 else tuple(like.shape)
-        out = torch.empty(like.shape, dtype=kind, device="cpu")
-        rows = [out] if len(stored) == 1 else out.split(like.shape[0] // len(stored))
-        for source, part in zip(stored, rows, strict=True):
-            if self.files.shape(source) != shape:
-                self.wrong.append(f"{source} is {list(self.files.shape(source))} instead of {list(shape)}")
-            else:
-                self.files.read_into(source, part)
-        return out
-
-    def ignore(self, *prefixes: str) -> None:
-        """Let stored tensors whose names begin so be left over."""
-        self.used.update(name for name in self.files.entries if name.startswith(prefixes))
-
-    def close(self) -> None:
-        """Raise CheckpointError if anything was missing, left over or of the wrong shape."""
-        extra = sorted(set(self.files.entries) - self.used)
-        said = [
-            f"{what}: {_few(names)}"
-            for what, names in (("missing", self.missing), ("of the wrong shape", self.wrong), ("unknown", extra))
-            if names
-        ]
-        if said:
-            raise CheckpointError(
-                f"the tensors in {self.files.path} do not fit its config.json; {'; '.join(said)}. "
-                "Use the weights and the configuration of one and the same model."
-            )
-
-
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _names(module: nn.Module) -> list[str]:
