@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ShapeError
 
-__all__ = ["Codec", "PublicWeights", "in_chunks"]
+__all__ = ["Codec", "PublicWeights", "in_chunks", "windows"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,21 @@ class Codec(nn.Module):
         """
         yield from in_chunks(codes, self.decode, chunk=chunk, context=self.context, hop_length=self.hop_length)
 
+    def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Decode codes while they are still being written; the pieces, joined, equal the whole decode.
+
+        A frame is heard as soon as no later code can change it, which is `context` frames after it. A codec that
+        `decode_stream` cannot follow that way overrides this, if only by waiting for the last block.
+
+        Args:
+            blocks: [B, K', n] each, of any length.
+
+        Yields:
+            [B, C, m * hop_length], m from 1 upwards.
+        """
+        for frames, left, count in windows(blocks, self.context):
+            yield self.decode(frames)[..., left * self.hop_length : (left + count) * self.hop_length]
+
     def levels_at(self, bandwidth: float) -> int:
         """Return how many levels make `bandwidth` kbit/s, met within 1 %.
 
@@ -152,6 +167,33 @@ class Codec(nn.Module):
     def pad(self, audio: Tensor) -> Tensor:
         """Zero-pad [B, C, L] at the end to a whole number of frames."""
         return torch.nn.functional.pad(audio, (0, -audio.shape[-1] % self.hop_length))
+
+
+def windows(blocks: Iterable[Tensor], context: int) -> Iterator[tuple[Tensor, int, int]]:
+    """Cut frames that arrive block by block into windows with `context` frames on both sides.
+
+        context = 2    block    held            yields (held, left, count)
+                       0 1 2    0 1 2           0 1 2,      0, 1      frame 0 is final
+                       3 4      0 1 2 3 4       0 1 2 3 4,  1, 2      frames 1 and 2
+                       (end)    1 2 3 4         1 2 3 4,    2, 2      the rest
+
+    Args:
+        blocks: [B, anything, n] each.
+
+    Yields:
+        Frames held, how many of them are context on the left, and how many after those are final now.
+    """
+    held, left = None, 0
+    for block in blocks:
+        held = block if held is None else torch.cat((held, block), -1)
+        count = held.shape[-1] - left - context
+        if count > 0:
+            yield held, left, count
+            done = left + count
+            left = min(done, context)
+            held = held[..., done - left :]
+    if held is not None and held.shape[-1] > left:
+        yield held, left, held.shape[-1] - left
 
 
 def in_chunks(

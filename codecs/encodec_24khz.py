@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -61,6 +61,10 @@ class Encodec24khz(Codec):
 
     def decode(self, codes: Tensor) -> Tensor:
         return self._to_sound(self._to_hidden(codes))
+
+    def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As every codec's, but nothing is heard before the last block is there."""
+        yield from self.decode_stream(torch.cat(list(blocks), -1))
 
     def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """As every codec's, save that the state of the LSTM for all frames is held."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .base import Codec, PublicWeights, in_chunks
+from .base import Codec, PublicWeights, in_chunks, windows
 from .layers.library_config import read_config
 from .layers.seanet import upsampling_reach
 
@@ -90,6 +90,23 @@ class Encodec32khz(Codec):
         """As every codec's, save that the state of the LSTM for all frames is held."""
         hidden = self._to_hidden(codes)
         yield from in_chunks(hidden, self._to_sound, chunk=chunk, context=self.context, hop_length=self.hop_length)
+
+    def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As every codec's; the state of the LSTM is carried on."""
+        for hidden, left, count in windows(self._hidden_blocks(blocks), self.context):
+            yield self._to_sound(hidden)[..., left * self.hop_length : (left + count) * self.hop_length]
+
+    def _hidden_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As `_to_hidden`, block by block: codes [B, K', n] in, [B, D, m] out."""
+        convolution: Any = self.model.decoder.layers[0]
+        recurrent: Any = self.model.decoder.layers[1]
+        reach, state = self.model.config.kernel_size - 1, None
+        for codes, left, count in windows(blocks, reach):
+            self.check_codes(codes)
+            latent = self.model.quantizer.decode(codes.transpose(0, 1))
+            x = convolution(latent)[..., left : left + count].permute(2, 0, 1)
+            y, state = recurrent.lstm(x, state)
+            yield (x + y).permute(1, 2, 0)
 
     def _to_hidden(self, codes: Tensor) -> Tensor:
         """[B, K', T] -> [B, D, T], all that passes from frame to frame without end."""

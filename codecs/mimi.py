@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -83,6 +83,10 @@ class Mimi(Codec):
     def decode(self, codes: Tensor) -> Tensor:
         self.check_codes(codes)
         return self.model.decode(codes).audio_values
+
+    def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As every codec's, but nothing is heard before the last block is there."""
+        yield from self.decode_stream(torch.cat(list(blocks), -1))
 
     def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """As every codec's, save that the state of the transformer for all frames is held."""

@@ -10,12 +10,12 @@ a phase that is carried on, and a network that slides over time carries nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from .base import Codec
+from .base import Codec, windows
 from .layers.convnext import ConvNeXt
 from .layers.inverse_stft import InverseSTFT
 from .layers.mel import LogMel
@@ -99,19 +99,34 @@ class Spectral(Codec):
     def decode_stream(self, codes: Tensor, chunk: int = 1000) -> Iterator[Tensor]:
         """As every codec's; from one chunk to the next the phases of the sinusoids are carried on."""
         self.check_codes(codes)
-        total, halo = codes.shape[-1], self.vocoder.halo
+        total = codes.shape[-1]
         track: Track | None = None
         for start in range(0, total, chunk):
             stop = min(start + chunk, total)
             first, last = max(0, start - self.context), min(total, stop + self.context)
-            parts = self.vocoder.parts(*self.mel_from_latent(self.quantiser.decode(codes[..., first:last])))
-            # mel frames to draw: those of the chunk, and those whose windows reach into it
-            low, high = max(0, PATCH * start - halo), min(PATCH * total, PATCH * stop + halo)
-            spectrum, amplitude, detune = (part[:, low - PATCH * first : high - PATCH * first] for part in parts)
-            audio, track = self.vocoder.draw(spectrum, amplitude, detune, track)
-            track = track.until(PATCH * stop - halo - low)  # where the next chunk begins to draw
-            rim = (PATCH * start - low) * self.vocoder.hop_length
-            yield audio[:, None, rim : rim + (stop - start) * self.hop_length]
+            audio, track = self._sound(codes[..., first:last], first, start, stop, track)
+            yield audio
+
+    def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As every codec's, phases as in `decode_stream`."""
+        start, track = 0, None
+        for codes, left, count in windows(blocks, self.context):
+            self.check_codes(codes)
+            audio, track = self._sound(codes, start - left, start, start + count, track)
+            yield audio
+            start += count
+
+    def _sound(self, codes: Tensor, first: int, start: int, stop: int, track: Track | None) -> tuple[Tensor, Track]:
+        """Sound of the frames start .. stop - 1, out of codes from frame `first` on, and where its phases end."""
+        halo, last = self.vocoder.halo, first + codes.shape[-1]
+        parts = self.vocoder.parts(*self.mel_from_latent(self.quantiser.decode(codes)))
+        # mel frames to draw: those that were asked for, and those whose windows reach into them
+        low, high = max(0, PATCH * start - halo), min(PATCH * last, PATCH * stop + halo)
+        spectrum, amplitude, detune = (part[:, low - PATCH * first : high - PATCH * first] for part in parts)
+        audio, track = self.vocoder.draw(spectrum, amplitude, detune, track)
+        rim = (PATCH * start - low) * self.vocoder.hop_length
+        # the next frames begin to be drawn a halo before `stop`
+        return audio[:, None, rim : rim + (stop - start) * self.hop_length], track.until(PATCH * stop - halo - low)
 
 
 class Vocoder(nn.Module):

@@ -119,6 +119,7 @@ def play(
     format: Format = None,
     stems: Stems = None,
     loudness: Loudness = None,
+    stream: Annotated[str | None, _option("-: a WAV on standard output while it is made: | aplay", OUTPUT)] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -42,6 +42,8 @@ def generate(options: Mapping[str, Any]) -> None:
     given = read_given(options, read_plan(options["plan"]))
     params = resolve_params(prompt, **given)
     given["seed"] = params.seed
+    if options["stream"] is not None:
+        return play_aloud(prompt, options, given)
     inputs = [options[name] for name in ("plan", "melody", "continue_from") if options[name]]
     several = params.num_samples > 1
     targets = plan_targets(
@@ -70,6 +72,17 @@ def generate(options: Mapping[str, Any]) -> None:
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
+
+
+def play_aloud(prompt: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Play a prompt to standard output while it is being made."""
+    from .stream_command import check_stream, stream_to
+
+    check_stream(options, given)
+    from .load import load
+
+    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    stream_to(sys.stdout.buffer, pipeline.stream(prompt, **given), pipeline.name)
 
 
 def read_plan(path: Path | None) -> MusicalPlan | None:

@@ -1,11 +1,14 @@
-"""What comes out of a generation: the sound, what it was made of, and files of both."""
+"""What comes out of a generation: the sound, what it was made of, how long that took, and files of it."""
 
 from __future__ import annotations
 
+import platform
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from ..composition.plan import MusicalPlan
 from .params import GenerationParams
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..audio import Waveform
 
-__all__ = ["Generation"]
+__all__ = ["Clock", "Generation", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,22 @@ class Generation:
         paths = stem_paths(folder, self.stems, format, overwrite=overwrite)
         write_stems(self.stems, paths)
         return list(paths.values())
+
+
+def provenance() -> str:
+    """The software that makes the sound."""
+    import torch
+
+    return f"gen-audio {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+class Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self.last = now - self.last, now

@@ -5,8 +5,7 @@ Knows frames only; what each window is told of text or melody is its caller's bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -44,9 +43,8 @@ def play_windows(
     window: int,
     stride: int,
     given: Tensor | None = None,
-    progress: Callable[[int, int], Any] | None = None,
-) -> Tensor:
-    """Play codes [B, K, num_frames], those `given` [B, K, T0] first and unchanged.
+) -> Iterator[Tensor]:
+    """Play a piece of `num_frames` frames, those `given` [B, K, T0] first and unchanged.
 
     A code draws the noise of its own address in the piece, whichever window decides it, so a short piece is the
     beginning of the long one with the same seed, up to the last frames before the end.
@@ -56,7 +54,9 @@ def play_windows(
         num_frames: T of the whole piece, the given frames included.
         window: frames that the model hears at once.
         stride: frames from one window's start to the next; window - stride frames are told again.
-        progress: called with (frames done, frames in all).
+
+    Yields:
+        Codes [B, K] of the next frame, as soon as its last codebook is decided.
 
     Source: Copet et al. 2023, arXiv:2306.05284, section 4, and its released code: 30 s windows, 18 s apart.
     """
@@ -64,17 +64,32 @@ def play_windows(
     codes = torch.empty((fused.batch_size, lm.n_q, 0), dtype=torch.int64) if given is None else given
     if codes.shape[-1] >= num_frames:
         raise ConfigError(f"{codes.shape[-1]} frames are given and {num_frames} asked for. Ask for a longer piece.")
-    while codes.shape[-1] < num_frames:
-        start = first_frame(codes.shape[-1], window, stride)
+    yield from codes.unbind(-1)
+    done = codes.shape[-1]
+    while done < num_frames:
+        start = first_frame(done, window, stride)
         fused = conditions(start) if start else fused
-        told, length = codes[..., start:], min(num_frames - start, window)
-        columns = []
-        for column in continue_columns(lm, pattern, sampler, fused, told, length, guide, _Shifted(noise, start)):
-            columns.append(column)
-            if progress:
-                progress(min(start + len(columns), num_frames), num_frames)
-        codes = torch.cat((codes[..., :start], pattern.deinterleave(torch.stack(columns, -1))), -1)
-    return codes
+        told, length = codes[..., codes.shape[-1] - (done - start) :], min(num_frames - start, window)
+        columns = continue_columns(lm, pattern, sampler, fused, told, length, guide, _Shifted(noise, start))
+        new = []
+        for frame in _whole_frames(columns, pattern, told.shape[-1]):
+            new.append(frame)
+            yield frame
+        codes = torch.cat((told, torch.stack(new, -1)), -1)  # of this window; older ones are not needed any more
+        done += len(new)
+
+
+def _whole_frames(columns: Iterable[Tensor], pattern: Pattern, first: int) -> Iterator[Tensor]:
+    """Take frames [B, K] out of columns from frame `first` on, each when its last codebook is there."""
+    seen: list[Tensor] = []
+    levels = range(pattern.n_q)
+    steps = [int(pattern.step_of(k, torch.tensor(first))) for k in levels]
+    for column in columns:
+        seen.append(column)
+        while max(steps) < len(seen):
+            yield torch.stack([seen[steps[k]][:, k] for k in levels], 1)
+            first += 1
+            steps = [int(pattern.step_of(k, torch.tensor(first))) for k in levels]
 
 
 def continue_columns(

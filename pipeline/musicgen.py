@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,16 @@ from ..models import int8
 from . import checkpoint, hub
 from .convert import load_converted
 from .fuse import Fused
-from .generation import Generation
+from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .long_form import play_windows
 from .musicgen_checkpoint import MusicGenParts, load_parts
 from .noise import GumbelNoise
 from .params import GenerationParams, resolve_params
 from .patterns.delay import Delay
-from .pipeline import Clock, Pipeline, Progress, provenance
+from .pipeline import Pipeline, Progress
 from .samplers.base import SamplingParams, build_sampler
+from .streaming import SoundStream, in_blocks
 
 __all__ = ["MusicGen", "load_musicgen"]
 
@@ -107,7 +108,12 @@ class MusicGen(Pipeline):
         duration = plan.duration if plan is not None else params.duration or 0.0
         given = self._given(params, duration)
         clock.stop("compose")
-        codes = self._play(text, chroma, given, duration, params, seed, progress)
+        num_frames, frames = self._num_frames(duration), []
+        for frame in self._play(text, chroma, given, duration, params, seed):
+            frames.append(frame)
+            if progress:
+                progress(len(frames), num_frames)
+        codes = torch.stack(frames, -1)  # [1, K, T]
         clock.stop("perform")
         audio = self.decode_mix(codes)[:, : round(duration * self.sample_rate)]
         clock.stop("decode")
@@ -177,8 +183,8 @@ class MusicGen(Pipeline):
         duration: float,
         params: GenerationParams,
         seed: int,
-        progress: Progress | None,
-    ) -> Tensor:
+    ) -> Iterator[Tensor]:
+        """Play frame by frame: codes [1, K]."""
         lm, rate = self.parts.lm, self.codec.frame_rate
         guidance = Guidance(params.guidance_scale if params.guidance_scale is not None else 1.0)
         sampling = SamplingParams(params.temperature, params.top_k or 0, params.top_p or 1.0, params.min_p or 0.0)
@@ -187,14 +193,16 @@ class MusicGen(Pipeline):
             self.pattern,
             build_sampler(sampling),
             functools.partial(self.conditions, text, chroma, len(guidance.passes) > 1),
-            num_frames=self.codec.num_frames(round(duration * self.sample_rate)),
+            num_frames=self._num_frames(duration),
             guide=guidance,
             noise=GumbelNoise([seed], [0], n_q=lm.n_q, card=lm.card),
             window=round(WINDOW * rate),
             stride=round(STRIDE * rate),
             given=given,
-            progress=progress,
         )
+
+    def _num_frames(self, duration: float) -> int:
+        return self.codec.num_frames(round(duration * self.sample_rate))
 
     def _given(self, params: GenerationParams, duration: float) -> Tensor | None:
         """Codes [1, K, T0] of the recording to go on from."""
@@ -225,9 +233,22 @@ class MusicGen(Pipeline):
     @torch.inference_mode()
     def decode_mix(self, codes: Tensor) -> np.ndarray:
         """Codes [1, K, T] -> [C, T * hop_length]; the two channels of a stereo model are decoded together."""
-        channels = self.parts.channels
-        sides = codes[0].unflatten(0, (-1, channels)).transpose(0, 1)  # [C, K / C, T]
-        return torch.cat(list(self.codec.decode_stream(sides)), -1)[:, 0].numpy()
+        return torch.cat(list(self.codec.decode_stream(self._sides(codes))), -1)[:, 0].numpy()
+
+    def _sides(self, codes: Tensor) -> Tensor:
+        """[1, K, T] -> [C, K / C, T]."""
+        return codes[0].unflatten(0, (-1, self.parts.channels)).transpose(0, 1)
+
+    def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
+        text = self.parts.text(**self.parts.text.prepare([prompt]))
+        plan = self._plan(prompt, params, seed)
+        chroma, _ = self._melody(params, plan)
+        duration = plan.duration if plan is not None else params.duration or 0.0
+        frames = self._play(text, chroma, self._given(params, duration), duration, params, seed)
+        blocks = (self._sides(block) for block in in_blocks(frames))
+        pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
+        length = round(duration * self.sample_rate)
+        return SoundStream(pieces, self.sample_rate, self.parts.channels, length, seed)
 
     @functools.cached_property
     def sha256(self) -> str:  # type: ignore[override]

@@ -5,8 +5,7 @@ Knows no sound and no words: notes, plan and a text embedding in, codes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from .patterns.parallel import Parallel
 from .performer import Performer
 from .samplers.base import Sampler
 
-__all__ = ["NUM_ROWS", "play"]
+__all__ = ["NUM_ROWS", "play_columns"]
 
 # Every role has its own row. A float product rounds a row differently in a batch of another length, so there all rows
 # are computed whichever roles play: stems stay bit-exact when another role is left out. int8 products work row by row.
@@ -96,7 +95,7 @@ class _Conditions:
 
 
 @torch.inference_mode()
-def play(
+def play_columns(
     performer: Performer,
     score: Score,
     plan: MusicalPlan,
@@ -110,23 +109,21 @@ def play(
     frame_rate: float,
     untold: Sequence[str] = (),
     rows_apart: bool = False,
-    progress: Callable[[int, int], Any] | None = None,
-) -> dict[str, Tensor]:
-    """Play some roles of a score.
+) -> Iterator[Tensor]:
+    """Play some roles of a score, frame by frame.
 
     Args:
         performer: in eval mode.
         score, plan: what to play.
         text: [1, E] embedding of the prompt.
-        roles: which to return; the others are silent.
+        roles: which to yield, in this order; the others are silent.
         seeds: role -> seed; the same seed gives the same codes, whatever the other roles do.
         num_frames: T.
         untold: conditioners that no row hears, such as notes and plan.
         rows_apart: whether a row of this performer comes out the same in a batch of any length.
-        progress: called with (frames done, frames in all).
 
-    Returns:
-        Role -> codes [K, T] int64.
+    Yields:
+        Codes [R, K] int64 of the next frame, a row for each of `roles`.
     """
     lm = performer.lm
     rows = [role for role in ROLES if role in roles] if rows_apart else list(ROLES)
@@ -135,10 +132,6 @@ def play(
     noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=lm.n_q, card=lm.card)
     fused = Fused(len(rows), len(guidance.passes), conditions)
     pattern = Parallel(n_q=lm.n_q, special_token_id=lm.special_token_id)
-    codes = torch.empty((len(rows), lm.n_q, num_frames), dtype=torch.int16)
-    columns = stream_columns(lm, pattern, sampler, fused, num_frames=num_frames, guide=guidance, noise=noise)
-    for frame, column in enumerate(columns):
-        codes[..., frame] = column
-        if progress:
-            progress(frame + 1, num_frames)
-    return {role: codes[rows.index(role)].long() for role in roles}
+    chosen = [rows.index(role) for role in roles]
+    for column in stream_columns(lm, pattern, sampler, fused, num_frames=num_frames, guide=guidance, noise=noise):
+        yield column[chosen]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import __version__
 from ..audio import Waveform
 from ..codecs.base import Codec
 from ..composition.arranger import arrange
@@ -22,16 +19,18 @@ from ..composition.score import Score, Track
 from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
-from .generation import Generation
+from . import streaming
+from .generation import Clock, Generation, provenance
 from .guidance import Guidance
-from .mixer import HEADROOM, mix, place
+from .mixer import HEADROOM, mix, mix_stream, place
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
-from .perform import play
+from .perform import play_columns
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
+from .streaming import SoundStream
 from .understand import understand
 
-__all__ = ["Clock", "Pipeline", "Progress", "provenance"]
+__all__ = ["Pipeline", "Progress"]
 
 Progress = Callable[[int, int], Any]  # frames done, frames in all
 
@@ -172,25 +171,73 @@ class Pipeline:
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """Let the network play the roles of a score that are wanted: role -> codes [K, T]."""
+        roles = self.roles(score, params)
+        num_frames = self.codec.num_frames(round(plan.duration * self.sample_rate))
+        codes = torch.empty((len(roles), self.performer.lm.n_q, num_frames), dtype=torch.int16)
+        for frame, column in enumerate(self.columns(score, plan, text, params, seed)):
+            codes[..., frame] = column
+            if progress:
+                progress(frame + 1, num_frames)
+        return {role: codes[row].long() for row, role in enumerate(roles)}
+
+    def roles(self, score: Score, params: GenerationParams) -> list[str]:
+        """The roles of a score that are wanted.
+
+        Raises:
+            ConfigError: none is left.
+        """
         roles = [track.role for track in score.tracks if not params.is_silent(track.role, track.program)]
         if not roles:
             raise ConfigError("no role is left to play. Take one role out of `without`, or change the plan.")
-        seeds = {role: dict(params.role_seeds).get(role, seed) for role in roles}
-        return play(
+        return roles
+
+    def columns(
+        self, score: Score, plan: MusicalPlan, text: Tensor, params: GenerationParams, seed: int
+    ) -> Iterator[Tensor]:
+        """Play frame by frame: codes [R, K], a row for each of `roles`."""
+        roles = self.roles(score, params)
+        return play_columns(
             self.performer,
             score,
             plan,
             text,
             roles=roles,
-            seeds=seeds,
+            seeds={role: dict(params.role_seeds).get(role, seed) for role in roles},
             sampler=self.sampler(params),
             guidance=Guidance(1.0 if params.guidance_scale is None else params.guidance_scale, params.plan_guidance),
             num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
             frame_rate=self.codec.frame_rate,
             untold=RUNGS[params.rung],
             rows_apart=self.precision == "int8",
-            progress=progress,
         )
+
+    def stream(self, prompt: str, **params: Any) -> SoundStream:
+        """Make one piece and hand it out while it is made.
+
+        Args:
+            prompt, params: as for `generate`; loudness must be "none", which it is if nothing is said.
+
+        Returns:
+            What to iterate over: Waveforms that join into what `generate` makes with loudness="none".
+
+        Raises:
+            ConfigError: as `generate`, or a setting that needs the whole piece.
+        """
+        settled = self.settle(check_prompt(prompt), streaming.check(params))
+        return self._stream_one(prompt.strip(), settled, settled.seeds[0])
+
+    def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
+        text = self.embed(prompt)
+        plan, _ = self.compose(prompt, text, params, seed)
+        score = arrange(plan)
+        tracks = {track.role: track for track in score.tracks}
+        playing = [tracks[role] for role in self.roles(score, params)]
+        length = round(plan.duration * self.sample_rate)
+        blocks = streaming.in_blocks(self.columns(score, plan, text, params, seed))
+        stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
+        effects = load_style(plan.style).effects
+        sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
+        return SoundStream(sound, self.sample_rate, 2, length, seed)
 
     def sampler(self, params: GenerationParams) -> Sampler:
         """Combine the model's own temperature of each level with what the user asked for."""
@@ -228,23 +275,6 @@ class Pipeline:
         tracks = [track for track in score.tracks if track.role in stems]
         effects = load_style(plan.style).effects
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
-
-
-def provenance() -> str:
-    """The software that makes the sound."""
-    return f"gen-audio {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-
-
-class Clock:
-    """Seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage], self.last = now - self.last, now
 
 
 def _offset(progress: Progress, index: int, count: int) -> Progress:

@@ -106,6 +106,15 @@ def test_streamed_decode_equals_whole_decode(codec: torch.nn.Module) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("sizes", [(1, 2, 3, 34), (40,), (17, 20, 1, 1, 1)])
+def test_codes_that_are_still_written_decode_to_the_same(codec: torch.nn.Module, sizes: tuple[int, ...]) -> None:
+    codes = torch.randint(codec.card, (2, codec.n_q, 40))
+    pieces = list(codec.decode_blocks(codes.split(sizes, -1)))
+    torch.testing.assert_close(torch.cat(pieces, -1), codec.decode(codes), atol=1e-4, rtol=1e-4)
+    assert all(piece.shape[-1] > 0 for piece in pieces)
+
+
+@torch.no_grad()
 def test_context_is_not_smaller_than_what_a_frame_depends_on() -> None:
     codec = make("spectral")
     codes = torch.randint(codec.card, (1, codec.n_q, 60))
