@@ -6,10 +6,10 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import registry
 from ..composition.instruments import instrument_names
@@ -18,8 +18,11 @@ from ..composition.style import load_style, style_names
 from ..errors import ConfigError, UnknownNameError
 from . import interrupt, sidecar
 from .generation import Generation
-from .outputs import plan_targets, stem_paths, write_generation
-from .params import PRECISIONS, GenerationParams, check_prompt, resolve_params
+from .outputs import Target, plan_targets, stem_paths, write_generation
+from .params import LONG, PRECISIONS, GenerationParams, check_prompt, resolve_params
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
 
 __all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params", "read_plan"]
 
@@ -67,11 +70,32 @@ def generate(options: Mapping[str, Any]) -> None:
     pipeline = load(options["model"], device=options["device"], precision=options["precision"])
     if options["stems"] and not pipeline.has_stems:
         raise ConfigError(f"{pipeline.name} plays one mix, so --stems has no effect. Leave it out, or use etude.")
+    if params.duration is not None and params.duration > LONG and not options["stems"]:
+        return generate_long(pipeline, prompt, given, params, targets, options["as_json"])
     with progress_bar("playing") as progress:
         made = pipeline.generate(prompt, progress=progress, **given)
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
+
+
+def generate_long(
+    pipeline: Pipeline,
+    prompt: str,
+    given: Mapping[str, Any],
+    params: GenerationParams,
+    targets: Sequence[Target],
+    as_json: bool,
+) -> None:
+    """Write long pieces one after the other, none of which is ever in memory whole."""
+    from .long_render import render_long
+
+    facts = []
+    for seed, target in zip(params.seeds, targets, strict=True):
+        stream = pipeline.stream(prompt, **{**given, "seed": seed, "num_samples": None, "loudness": None})
+        with progress_bar("playing") as progress:
+            facts.append(render_long(stream, target, params.loudness, progress))
+    report(facts, [target.path for target in targets], as_json)
 
 
 def play_aloud(prompt: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:

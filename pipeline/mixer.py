@@ -10,6 +10,7 @@ import numpy as np
 
 from ..composition import effects as fx
 from ..composition.score import Track
+from .blockwise import blockwise
 
 __all__ = ["HEADROOM", "dry_mix", "mix", "mix_stream", "place"]
 
@@ -84,31 +85,16 @@ def mix_stream(
 ) -> Iterator[np.ndarray]:
     """Mix stems that arrive block by block; what is yielded, joined, equals `mix` of the whole stems.
 
-    Every block is mixed with as much of its past as the effects remember. No effect carries a state, so there is
-    nothing that could drift.
-
     Args:
-        blocks: [R, L] each, the stems of `tracks` in their order.
+        blocks: [R, n] each, the stems of `tracks` in their order.
 
     Yields:
         [2, n] float32, as soon as no later block can change it.
     """
-    past, future = fx.reach(effects, sample_rate)
-    held = np.zeros((len(tracks), 0), np.float32)
-    begin = done = 0  # samples of the piece: where `held` begins, and up to where it was yielded
 
-    def mixed(stop: int) -> np.ndarray:
+    def process(held: np.ndarray, start: int) -> np.ndarray:
         stems = {track.role: held[i : i + 1] for i, track in enumerate(tracks)}
-        sound = mix(stems, tracks, effects, sample_rate=sample_rate, seed=seed, start=begin)
-        return sound[:, done - begin : stop - begin]
+        return mix(stems, tracks, effects, sample_rate=sample_rate, seed=seed, start=start)
 
-    for block in blocks:
-        held = np.concatenate((held, block), 1)
-        ready = begin + held.shape[1] - future
-        if ready > done:
-            yield mixed(ready)
-            done = ready
-            keep = max(begin, (done - past) // sample_rate * sample_rate)  # the limiter works in whole milliseconds
-            held, begin = held[:, keep - begin :], keep
-    if begin + held.shape[1] > done:
-        yield mixed(begin + held.shape[1])
+    past, future = fx.reach(effects, sample_rate)
+    return blockwise(blocks, process, past=past, future=future, align=sample_rate)  # the limiter works in milliseconds

@@ -20,7 +20,7 @@ from ..composition.plan import MusicalPlan
 from ..conditioning.base import Condition
 from ..errors import AudioError, ConfigError
 from ..models import int8
-from . import checkpoint, hub
+from . import checkpoint, hub, sidecar
 from .convert import load_converted
 from .fuse import Fused
 from .generation import Clock, Generation, provenance
@@ -129,14 +129,18 @@ class MusicGen(Pipeline):
             params=params,
             timings=clock.seconds,
             model=self.facts,
-            provenance={
-                "understand": {"text": "T5, every word of the prompt", "melody": heard},
-                "compose": "nobody" if plan is None else "gen_audio.composition, for the melody alone",
-                "perform": f"{self.name}, {self.parts.lm.n_q} codebooks, windows of {WINDOW:g} s every {STRIDE:g} s",
-                "decode": f"EnCodec, {self.sample_rate} Hz",
-                "software": provenance(),
-            },
+            provenance=self._provenance_of(heard, plan),
         )
+
+    def _provenance_of(self, heard: str, plan: MusicalPlan | None) -> dict[str, Any]:
+        """Stage -> what made it."""
+        return {
+            "understand": {"text": "T5, every word of the prompt", "melody": heard},
+            "compose": "nobody" if plan is None else "gen_audio.composition, for the melody alone",
+            "perform": f"{self.name}, {self.parts.lm.n_q} codebooks, windows of {WINDOW:g} s every {STRIDE:g} s",
+            "decode": f"EnCodec, {self.sample_rate} Hz",
+            "software": provenance(),
+        }
 
     def _plan(self, prompt: str, params: GenerationParams, seed: int) -> MusicalPlan | None:
         """A plan if one was given or if there are wishes to write one from; its melody is what the model hears."""
@@ -157,6 +161,10 @@ class MusicGen(Pipeline):
         sound = _waveform(params.melody)
         samples, rate = torch.from_numpy(sound.samples), sound.sample_rate
         melody.chroma(samples, rate)  # which refuses what is silent or too short
+        if rate != melody.sample_rate or len(samples) > 1:
+            logger.warning(
+                "the melody has %d channels at %d Hz; it is heard as 1 at %d", len(samples), rate, melody.sample_rate
+            )
         length = min(round(WINDOW * rate), samples.shape[1])
         return lambda second: melody.chroma(_from(samples.T, round(second * rate), length).T, rate), str(params.melody)
 
@@ -242,13 +250,15 @@ class MusicGen(Pipeline):
     def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
         text = self.parts.text(**self.parts.text.prepare([prompt]))
         plan = self._plan(prompt, params, seed)
-        chroma, _ = self._melody(params, plan)
+        chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
         frames = self._play(text, chroma, self._given(params, duration), duration, params, seed)
         blocks = (self._sides(block) for block in in_blocks(frames))
         pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
-        return SoundStream(pieces, self.sample_rate, self.parts.channels, length, seed)
+        facts = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed), "model": self.facts}
+        facts["provenance"] = self._provenance_of(heard, plan)
+        return SoundStream(pieces, self.sample_rate, self.parts.channels, length, seed, facts)
 
     @functools.cached_property
     def sha256(self) -> str:  # type: ignore[override]
@@ -258,14 +268,7 @@ class MusicGen(Pipeline):
 
     @property
     def facts(self) -> dict[str, str]:
-        """Which weights these are, for the sidecar."""
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "precision": self.precision,
-            "licence": str(self.config["licence"]),
-            **({"revision": self.revision} if self.revision else {}),
-        }
+        return super().facts | ({"revision": self.revision} if self.revision else {})
 
 
 def load_musicgen(folder: Path, name: str, precision: str = "auto") -> MusicGen:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_DURATION",
+    "LONG",
     "MAX_DURATION",
     "PRECISIONS",
     "RUNGS",
@@ -41,6 +42,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "int8")  # of the matrices while playing
 RUNGS = {"notes": (), "plan": ("notes",), "text": ("notes", "plan")}  # what the network is not told
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces
+LONG = 120.0  # seconds beyond which a file without stems is made piece by piece, in memory that does not grow
 MAX_SEED = 2**63 - 1
 ALIASES = {"cfg_coef": "guidance_scale"}
 

@@ -19,7 +19,7 @@ from ..composition.score import Score, Track
 from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
-from . import streaming
+from . import sidecar, streaming
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .mixer import HEADROOM, mix, mix_stream, place
@@ -132,21 +132,27 @@ class Pipeline:
             plan=plan,
             params=params,
             timings=clock.seconds,
-            model={
-                "name": self.name,
-                "sha256": self.sha256,
-                "precision": self.precision,
-                "licence": str(self.config.get("licence", "")),
-            },
-            provenance={
-                "understand": heard,
-                "compose": "gen_audio.composition, rules and dice; see plan.decisions",
-                "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
-                + ", ".join(name for name in self.performer.conditioners if name not in RUNGS[params.rung]),
-                "decode": f"{self.name} codec, {self.sample_rate} Hz",
-                "software": provenance(),
-            },
+            model=self.facts,
+            provenance=self._provenance(params, heard),
         )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Which weights these are, for the sidecar."""
+        licence = str(self.config.get("licence", ""))
+        return {"name": self.name, "sha256": self.sha256, "precision": self.precision, "licence": licence}
+
+    def _provenance(self, params: GenerationParams, heard: dict[str, Any]) -> dict[str, Any]:
+        """Stage -> what made it."""
+        told = [name for name in self.performer.conditioners if name not in RUNGS[params.rung]]
+        return {
+            "understand": heard,
+            "compose": "gen_audio.composition, rules and dice; see plan.decisions",
+            "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
+            + ", ".join(told),
+            "decode": f"{self.name} codec, {self.sample_rate} Hz",
+            "software": provenance(),
+        }
 
     def embed(self, prompt: str) -> Tensor:
         """Embed a prompt as [1, E]."""
@@ -228,7 +234,7 @@ class Pipeline:
 
     def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
         text = self.embed(prompt)
-        plan, _ = self.compose(prompt, text, params, seed)
+        plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
         tracks = {track.role: track for track in score.tracks}
         playing = [tracks[role] for role in self.roles(score, params)]
@@ -237,7 +243,9 @@ class Pipeline:
         stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
-        return SoundStream(sound, self.sample_rate, 2, length, seed)
+        facts = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed), "model": self.facts}
+        facts["provenance"] = self._provenance(params, heard)
+        return SoundStream(sound, self.sample_rate, 2, length, seed, facts)
 
     def sampler(self, params: GenerationParams) -> Sampler:
         """Combine the model's own temperature of each level with what the user asked for."""

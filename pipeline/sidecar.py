@@ -13,8 +13,9 @@ from .. import __version__
 if TYPE_CHECKING:
     from ..composition.plan import MusicalPlan
     from .generation import Generation
+    from .params import GenerationParams
 
-__all__ = ["SIDECAR_VERSION", "dumps", "facts", "generation_facts", "tags", "write_json"]
+__all__ = ["SIDECAR_VERSION", "dumps", "facts", "generation_facts", "parameters", "tags", "write_json"]
 
 SIDECAR_VERSION = 1
 
@@ -64,13 +65,17 @@ def generation_facts(generation: Generation, path: Path) -> dict[str, Any]:
         prompt=generation.prompt,
         seed=generation.seed,
         plan=generation.plan,
-        # the seed of this one piece, so that the recorded parameters make it again by themselves
-        parameters={**generation.params.to_dict(), "seed": generation.seed, "num_samples": 1},
+        parameters=parameters(generation.params, generation.seed),
         model=generation.model,
         timings=generation.timings,
         provenance=generation.provenance,
         audio=audio_facts(path, waveform),
     )
+
+
+def parameters(params: GenerationParams, seed: int) -> dict[str, Any]:
+    """Every setting, and the seed of this one piece, so that they make it again by themselves."""
+    return {**params.to_dict(), "seed": seed, "num_samples": 1}
 
 
 def audio_facts(path: Path, waveform: Any) -> dict[str, Any]:

@@ -409,6 +409,8 @@ def test_a_recording_of_another_rate_and_shape_is_converted_and_said_so(
     made = ours("mono").generate("rock", duration=1.0, seed=1, continue_from=tune(0.5, 44100, 2))
     assert "resampled from 44100 to 32000" in caplog.text
     assert made.codes["mix"].shape == (4, 50)
+    ours("melody").generate("rock", duration=0.5, seed=1, melody=tune(1.0, 8000, 2))
+    assert "the melody has 2 channels at 8000 Hz; it is heard as 1 at 32000" in caplog.text
 
 
 # --- audiocraft -------------------------------------------------------------------------------------------------------
