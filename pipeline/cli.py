@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import ConfigError, GenAudioError, MissingExtraError
 from . import interrupt
 from .cli_codec import codec_app, eval_app
+from .cli_doctor import doctor
 
 __all__ = ["main", "run"]
 
@@ -24,7 +25,7 @@ Other commands; each has its own --help:\n
 gen-audio compose "PROMPT"  the rules alone, through a SoundFont\n
 gen-audio inspect FILE  loudness, tempo, key and chords of a sound, and a picture\n
 gen-audio convert IN OUT  a MusicGen of transformers as a model folder of ours\n
-gen-audio models  the installed models\n
+gen-audio models, doctor  the installed models; what this machine will use, and how fast\n
 gen-audio list KIND  the names of styles, instruments, moods, codecs, samplers, ...\n
 gen-audio codec encode FILE, gen-audio codec decode CODES  sound to codes and back
 
@@ -37,6 +38,7 @@ player = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 app.add_typer(codec_app, name="codec")
 app.add_typer(eval_app, name="eval")
+app.command()(doctor)
 
 
 def _show_version(value: bool) -> None:

@@ -363,3 +363,12 @@ def test_python_m_gen_audio_is_the_same_command() -> None:
         [sys.executable, "-m", "gen_audio", "--version"], capture_output=True, text=True, env=dict(os.environ)
     )
     assert done.stdout == f"gen-audio {__version__}\n"
+
+
+def test_doctor_says_what_this_machine_will_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["etude"]["loop"].endswith("x real time") and "GB/s" in found["speed, measured now"]["read of memory"]
+    assert run(["doctor", "--quick"]) == 0
+    said = capsys.readouterr().out
+    assert "etude plays in" in said and "measured" not in said
