@@ -132,7 +132,7 @@ class MusicGenLM(nn.Module):
     def embed(self, steps: Tensor) -> Tensor:
         """Sum the embeddings of the K codes of each step, [B, K, S] -> [B, S, D]."""
         offsets = torch.arange(self.n_q, device=steps.device)[:, None] * (self.card + 1)
-        return self.embedding(steps + offsets).sum(1)
+        return self.embedding(steps + offsets).to(self.dtype).sum(1)
 
     def new_cache(self, rows: int, length: int) -> KVCache:
         """Memory for `rows` sequences of `length` positions, those of a prefix included."""

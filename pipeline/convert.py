@@ -15,7 +15,7 @@ from ..errors import CheckpointError, ConfigError
 from . import checkpoint, hub
 from .audiocraft import is_audiocraft, load_audiocraft
 from .audit import Audit
-from .musicgen_checkpoint import MusicGenParts, build_parts, finish, load_parts
+from .musicgen_checkpoint import MusicGenParts, build_parts, finish, load_parts, text_dtype
 from .tensor_file import TensorFiles
 
 __all__ = ["DTYPES", "convert", "load_converted"]
@@ -105,5 +105,5 @@ def load_converted(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGen
         names = {key: [f"{part}.{key}"] for key in module.state_dict()}
         if part == "text":
             names["encoder.encoder.embed_tokens.weight"] = names["encoder.shared.weight"]
-        audit.fill(module, names, torch.float32 if part == "codec" else dtype)
+        audit.fill(module, names, {"codec": torch.float32, "text": text_dtype(dtype)}.get(part, dtype))
     return finish(parts, audit, folder)

@@ -19,7 +19,7 @@ from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..conditioning.base import Condition
 from ..errors import AudioError, ConfigError
-from ..models import int8
+from ..models import half, int8
 from . import checkpoint, hub, sidecar
 from .convert import load_converted
 from .fuse import Fused
@@ -67,6 +67,8 @@ class MusicGen(Pipeline):
         self.name, self.precision, self.revision = name, precision, revision
         if precision == "int8":
             int8.to_int8(parts.lm)
+        elif precision == "bf16" and not half.has_fast_bf16():
+            half.to_half(parts.lm)
         delays = [level // parts.channels for level in range(parts.lm.n_q)]
         self.pattern = Delay(n_q=parts.lm.n_q, special_token_id=parts.lm.special_token_id, delays=delays)
 

@@ -20,6 +20,7 @@ from ..codecs.base import Codec
 from ..conditioning.melody import Melody
 from ..conditioning.t5 import T5
 from ..errors import CheckpointError
+from ..models.half import has_fast_bf16
 from ..models.musicgen import MusicGenLM
 from .audit import Audit, Stored
 from .tensor_file import TensorFiles
@@ -34,6 +35,7 @@ __all__ = [
     "quiet",
     "read_json",
     "read_settings",
+    "text_dtype",
 ]
 
 FAMILIES = ("musicgen", "musicgen_melody")
@@ -120,7 +122,7 @@ def quiet() -> Iterator[None]:
 
 
 def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenParts:
-    """Load a folder that transformers saved; the transformer and T5 in `dtype`, the codec in float32.
+    """Load a folder that transformers saved; the transformer in `dtype`, T5 if it can, the codec in float32.
 
     Raises:
         CheckpointError: a broken configuration or file, or tensors that do not fit; each is named.
@@ -128,13 +130,18 @@ def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenPart
     settings, files = read_settings(folder), TensorFiles(folder)
     parts, audit = build_parts(settings, files), Audit(files)
     audit.fill(parts.lm, lm_sources(parts.lm), dtype)
-    audit.fill(parts.text, text_sources(parts.text), dtype)
+    audit.fill(parts.text, text_sources(parts.text), text_dtype(dtype))
     if parts.melody is not None:
         names = {name: [name.replace("project", "audio_enc_to_dec_proj")] for name in _names(parts.melody)}
         audit.fill(parts.melody, names, dtype)
     audit.fill(parts.codec, codec_sources(parts.codec, files), torch.float32)
     audit.ignore(*DERIVED)
     return finish(parts, audit, folder)
+
+
+def text_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type that T5 runs in beside a transformer in `dtype`: bf16 only where that is fast."""
+    return dtype if dtype != torch.bfloat16 or has_fast_bf16() else torch.float32
 
 
 def build_parts(settings: dict[str, Any], files: Stored) -> MusicGenParts:

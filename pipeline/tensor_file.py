@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from ..errors import CheckpointError
 
 __all__ = ["TensorFiles"]
 
+STAGE = 1 << 20  # numbers that are turned into another type at a time
 INDEX = "model.safetensors.index.json"
 DTYPES = {
     "F64": torch.float64,
@@ -54,6 +55,7 @@ class TensorFiles:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}
+        self._staging: Tensor | None = None
         self.files = [path] if path.is_file() else _files(path)
         for file in self.files:
             self.entries |= _header(file)
@@ -77,15 +79,31 @@ class TensorFiles:
 
     def read_into(self, name: str, out: Tensor) -> Tensor:
         """Read one tensor into contiguous `out` of its shape, turned into the type of `out`, and return it."""
-        entry = self.entries[name]
-        raw = out if out.dtype == entry.dtype else torch.empty(entry.shape, dtype=entry.dtype)
-        if entry.size:
-            with open(entry.path, "rb") as file:
-                file.seek(entry.start)
-                got = file.readinto(raw.reshape(-1).view(torch.uint8).numpy().data)
-            if got != entry.size:
-                raise CheckpointError(f"{entry.path} ended while {name} was read. Copy the file again.")
-        return out if raw is out else out.copy_(raw)
+        entry, flat = self.entries[name], out.reshape(-1)
+        with open(entry.path, "rb") as file:
+            file.seek(entry.start)
+            if out.dtype == entry.dtype:
+                self._fill(file, flat, name)
+                return out
+            for start in range(0, flat.numel(), STAGE):
+                part = self._stage(entry.dtype)[: flat.numel() - start]
+                self._fill(file, part, name)
+                flat[start : start + len(part)].copy_(part)
+        return out
+
+    def _stage(self, dtype: torch.dtype) -> Tensor:
+        """A small buffer, always the same: large ones that come and go leave holes in the memory of a process."""
+        if self._staging is None or self._staging.dtype != dtype:
+            self._staging = torch.empty(STAGE, dtype=dtype)
+        return self._staging
+
+    def _fill(self, file: IO[bytes], out: Tensor, name: str) -> None:
+        """Read the next bytes of a file into a flat tensor."""
+        if out.numel() == 0:
+            return
+        got = file.readinto(out.view(torch.uint8).numpy().data)  # type: ignore[attr-defined]
+        if got != out.numel() * out.element_size():
+            raise CheckpointError(f"{self.entries[name].path} ended while {name} was read. Copy the file again.")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,7 +6,6 @@ seeded by (seed, n), so a run that was killed and resumed takes the very steps i
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..models.half import has_fast_bf16
 from .curves import draw_curves
 
 __all__ = ["Stage", "autocast", "learning_rate", "pick_device", "run", "to_device"]
@@ -63,24 +63,9 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return type(batch)(to_device(part, device) for part in batch) if isinstance(batch, (list, tuple)) else batch
 
 
-@functools.cache
-def bf16_pays() -> bool:
-    """Whether a product of matrices in bf16 beats one in fp32: on CPUs without bf16 units it is far slower."""
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
-        trials = []
-        for _ in range(5):
-            start = time.perf_counter()
-            a @ b
-            trials.append(time.perf_counter() - start)
-        seconds[dtype] = min(trials)
-    return seconds[torch.bfloat16] < seconds[torch.float32]
-
-
 def autocast(device: torch.device, bf16: bool | str) -> torch.autocast:
     """Run linear layers in bf16 if `bf16` is True, or "auto" and it pays; convolutions look after themselves."""
-    wanted = (device.type != "cpu" or bf16_pays()) if bf16 == "auto" else bool(bf16)
+    wanted = (device.type != "cpu" or has_fast_bf16()) if bf16 == "auto" else bool(bf16)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 

@@ -1,0 +1,86 @@
+"""The commands `gen-audio batch` and `gen-audio verify`, which cli.py joins to the others: parse and call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["register"]
+
+
+def _option(text: str, panel: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
+
+
+ROWS, OUTPUT, RUN = "Rows", "Output", "Run"
+
+
+def batch(
+    context: typer.Context,
+    manifest: Annotated[
+        Path | None,
+        typer.Argument(
+            help="What to render: .jsonl, .csv, .tsv, .parquet, .txt with a prompt a line, or a folder of datasets."
+        ),
+    ] = None,
+    output: Annotated[Path, _option("Folder to write, or to go on with.", OUTPUT, "--output", "-o")] = ...,  # type: ignore[assignment]
+    layout: Annotated[str | None, _option("audiofolder (default), webdataset or parquet.", OUTPUT)] = None,
+    format: Annotated[str | None, _option("flac (default), wav, ogg or mp3.", OUTPUT)] = None,
+    loudness: Annotated[str | None, _option('LUFS such as -16 (default), "peak" or "none".', OUTPUT)] = None,
+    sample_rate: Annotated[int | None, _option("Hz. Default: the model's.", OUTPUT)] = None,
+    keep_codes: Annotated[
+        bool, _option("Keep the codes, for --from-codes and verify.", OUTPUT, "--keep-codes")
+    ] = False,
+    per_file: Annotated[int | None, _option("Sounds in a tar or Parquet file. Default: 1000.", OUTPUT)] = None,
+    licence: Annotated[str | None, _option("Of the data set, for its card. Default: the model's.", OUTPUT)] = None,
+    duration: Annotated[float | None, _option("Seconds, for rows that do not say.", ROWS)] = None,
+    num_samples: Annotated[int | None, _option("Sounds a row, for rows that do not say.", ROWS)] = None,
+    set_: Annotated[
+        list[str] | None,
+        _option("Any parameter, for rows that do not give it: temperature=0.9. Repeatable.", ROWS, "--set"),
+    ] = None,
+    prompt_column: Annotated[str, _option("The column that holds the prompt.", ROWS)] = "prompt",
+    carry: Annotated[
+        list[str] | None, _option("A column that is no parameter, though its name is nearly one's. Repeatable.", ROWS)
+    ] = None,
+    model: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "etude",
+    device: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
+    precision: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
+    shard: Annotated[
+        str | None, _option("Make part i of n, such as 2/8; the parts may run at the same time.", RUN)
+    ] = None,
+    limit: Annotated[int | None, _option("Make at most so many.", RUN, min=0)] = None,
+    retry_failed: Annotated[bool, _option("Try again what failed in an earlier run.", RUN, "--retry-failed")] = False,
+    dry_run: Annotated[bool, _option("Tell how many, how long, how much; write nothing.", RUN, "--dry-run")] = False,
+    from_codes: Annotated[Path | None, _option("Decode the codes kept in this folder again.", RUN)] = None,
+    levels: Annotated[int | None, _option("With --from-codes: codebooks to decode, coarse ones first.", RUN)] = None,
+    as_json: Annotated[bool, _option("Print the summary as JSON.", RUN, "--json")] = False,
+    debug: Annotated[bool, _option("Show the traceback of an error.", RUN, "--debug")] = False,
+) -> int:
+    """Render a data set: gen-audio batch prompts.jsonl -o data. Run it again to go on; what is done stays done."""
+    from .batch.command import batch as run
+
+    return run(context.params)
+
+
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="What gen-audio batch wrote.", show_default=False)],
+    sample: Annotated[int | None, typer.Option(help="Items to play again. Default: 8.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Play every item again.")] = False,
+    model: Annotated[str | None, typer.Option(help="Default: what the data set names.")] = None,
+    device: Annotated[str, typer.Option(help="As for gen-audio PROMPT.")] = "auto",
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> int:
+    """Check a data set: files against the journal, and a sample played again; a line a finding, exit code 1 if any."""
+    from .batch.command import verify as run
+
+    return run(context.params)
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+    app.command()(batch)
+    app.command()(verify)
