@@ -78,7 +78,7 @@ def codec_table(folder: Path) -> list[str]:
         "| font | levels | log-mel L1, nats | key agrees | chord frames agree | beat F1 | tempo agrees |",
         "|---|---|---|---|---|---|---|",
     ]
-    used = ["", "| font | share of the 1024 codes in use, level 1 to 8 | frames |", "|---|---|---|"]
+    used = ["", "| font | share of the 1024 codes in use, level 1 to 8 | clips | frames |", "|---|---|---|---|"]
     for font in ("trained", "unseen"):
         facts = read(folder / font / "codec.json")
         originals = read(folder / font / "original" / "judged.json")
@@ -88,8 +88,9 @@ def codec_table(folder: Path) -> list[str]:
                 f"| {font} | {levels} | {facts['log_mel_l1'][levels]:.2f} | {percent(same['key'])} | "
                 f"{percent(same['chords'])} | {same['beats']:.2f} | {percent(same['tempo'])} |"
             )
-        shares = " / ".join(f"{100 * share:.0f}" for share in facts["codes_used"])
-        used.append(f"| {font} | {shares} % | {facts['frames']} |")
+        codes = read(folder / font / "codes.json")
+        shares = " / ".join(f"{100 * share:.0f}" for share in codes["codes_used"])
+        used.append(f"| {font} | {shares} % | {codes['clips']} | {codes['frames']} |")
     return lines + used
 
 

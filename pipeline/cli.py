@@ -14,6 +14,7 @@ import typer
 from .. import __version__
 from ..errors import ConfigError, GenAudioError, MissingExtraError
 from . import interrupt
+from .cli_batch import register
 from .cli_codec import codec_app, eval_app
 from .cli_doctor import doctor
 
@@ -27,10 +28,9 @@ gen-audio inspect FILE  loudness, tempo, key and chords of a sound, and a pictur
 gen-audio convert IN OUT  a MusicGen of transformers as a model folder of ours\n
 gen-audio models, doctor  the installed models; what this machine will use, and how fast\n
 gen-audio list KIND  the names of styles, instruments, moods, codecs, samplers, ...\n
-gen-audio codec encode FILE, gen-audio codec decode CODES  sound to codes and back
-
-gen-audio eval codec FOLDER  compare codecs on your sounds
-
+gen-audio codec encode FILE, gen-audio codec decode CODES  sound to codes and back\n
+gen-audio eval codec FOLDER  compare codecs on your sounds\n
+gen-audio batch MANIFEST -o OUT, gen-audio verify OUT  render a data set, and check it\n
 gen-audio train STAGE  make a model of your own
 """
 
@@ -39,6 +39,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 app.add_typer(codec_app, name="codec")
 app.add_typer(eval_app, name="eval")
 app.command()(doctor)
+register(app)
 
 
 def _show_version(value: bool) -> None:

@@ -30,16 +30,14 @@ def batch(
     format: Annotated[str | None, _option("flac (default), wav, ogg or mp3.", OUTPUT)] = None,
     loudness: Annotated[str | None, _option('LUFS such as -16 (default), "peak" or "none".', OUTPUT)] = None,
     sample_rate: Annotated[int | None, _option("Hz. Default: the model's.", OUTPUT)] = None,
-    keep_codes: Annotated[
-        bool, _option("Keep the codes, for --from-codes and verify.", OUTPUT, "--keep-codes")
-    ] = False,
+    keep_codes: Annotated[bool, _option("Keep the codes, for --from-codes.", OUTPUT, "--keep-codes")] = False,
     per_file: Annotated[int | None, _option("Sounds in a tar or Parquet file. Default: 1000.", OUTPUT)] = None,
     licence: Annotated[str | None, _option("Of the data set, for its card. Default: the model's.", OUTPUT)] = None,
     duration: Annotated[float | None, _option("Seconds, for rows that do not say.", ROWS)] = None,
     num_samples: Annotated[int | None, _option("Sounds a row, for rows that do not say.", ROWS)] = None,
     set_: Annotated[
         list[str] | None,
-        _option("Any parameter, for rows that do not give it: temperature=0.9. Repeatable.", ROWS, "--set"),
+        _option("A parameter for rows that do not give it: tempo=90. Repeatable.", ROWS, "--set"),
     ] = None,
     prompt_column: Annotated[str, _option("The column that holds the prompt.", ROWS)] = "prompt",
     carry: Annotated[
@@ -48,9 +46,7 @@ def batch(
     model: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "etude",
     device: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
     precision: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
-    shard: Annotated[
-        str | None, _option("Make part i of n, such as 2/8; the parts may run at the same time.", RUN)
-    ] = None,
+    shard: Annotated[str | None, _option("Make part i of n, such as 2/8; parts may run side by side.", RUN)] = None,
     limit: Annotated[int | None, _option("Make at most so many.", RUN, min=0)] = None,
     retry_failed: Annotated[bool, _option("Try again what failed in an earlier run.", RUN, "--retry-failed")] = False,
     dry_run: Annotated[bool, _option("Tell how many, how long, how much; write nothing.", RUN, "--dry-run")] = False,

@@ -10,6 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from .. import __version__
 from ..errors import GenAudioError
 from ..models.int8 import Int8Linear, available
+from .generation import Generation
 
 __all__ = ["examine", "main"]
 
@@ -86,8 +88,7 @@ def _speed() -> dict[str, str]:
     facts = {"read of memory": f"{bandwidth:.1f} GB/s"}
     for name in ("fp32", "bf16"):
         x = matrix if name == "fp32" else matrix.bfloat16()
-        rate = 2 * 1024**3 / _median(lambda x=x: x @ x) / 1e9
-        facts[f"product in {name}"] = f"{rate:.0f} GFLOP/s"
+        facts[f"product in {name}"] = f"{2 * 1024**3 / _median(partial(torch.mm, x, x)) / 1e9:.0f} GFLOP/s"
     if available():
         layer, rows = Int8Linear(nn.Linear(256, 1024, bias=False).weight.detach()), torch.randn(4, 256)
         facts["4 rows x int8 256x1024"] = f"{1e6 * _median(lambda: layer(rows)):.0f} us"
@@ -106,14 +107,15 @@ def _etude() -> dict[str, str]:
     model = load("etude")
     loaded = time.perf_counter() - start
     model.generate(PROMPT, duration=1.0, seed=1)  # loads the text encoder; not counted
-    timings = model.generate(PROMPT, duration=SECONDS, seed=1).timings
+    made = model.generate(PROMPT, duration=SECONDS, seed=1)
+    assert isinstance(made, Generation)
     start = time.perf_counter()
     next(iter(model.stream(PROMPT, duration=SECONDS, seed=1)))
     return {
         "weights": f"sha256 {model.sha256[:12]}, as they should be",
         "load": f"{loaded:.1f} s",
-        "loop": f"{SECONDS / timings['perform']:.1f}x real time",
-        "decoder": f"{SECONDS / timings['decode']:.0f}x real time",
+        "loop": f"{SECONDS / made.timings['perform']:.1f}x real time",
+        "decoder": f"{SECONDS / made.timings['decode']:.0f}x real time",
         "first sound of a stream": f"{time.perf_counter() - start:.2f} s",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,12 +12,14 @@ from .. import registry
 from ..conditioning.attributes import AttributeHeads
 from ..errors import CheckpointError, ConfigError, UnknownNameError
 from ..models import int8
-from . import checkpoint
+from . import checkpoint, hub
 from .params import PRECISIONS
 from .performer import Performer
 from .pipeline import Pipeline
 
 __all__ = ["load"]
+
+logger = logging.getLogger(__name__)
 
 
 def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> Pipeline:
@@ -43,9 +46,7 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> 
         raise ConfigError("precision is 'int8', but this PyTorch on this CPU has no fast int8 product. Use fp32.")
     folder = checkpoint.find_folder(name)
     if checkpoint.family(folder) == "musicgen":
-        from .musicgen import load_musicgen
-
-        return load_musicgen(folder, name, precision)
+        return _load_musicgen(folder, name, precision)
     return _load_etude(folder, precision)
 
 
@@ -65,6 +66,23 @@ def _load_etude(folder: Path, precision: str) -> Pipeline:
     if precision == "int8":
         int8.to_int8(performer.lm)
     return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), precision=precision)
+
+
+def _load_musicgen(folder: Path, name: str, precision: str) -> Pipeline:
+    """Load a folder of ours or of transformers; auto is fp32."""
+    from .convert import load_converted
+    from .musicgen import MusicGen
+    from .musicgen_checkpoint import load_parts
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if (folder / "config.yaml").is_file():
+        parts, licence = load_converted(folder, dtype), str(checkpoint.read_config(folder)["licence"])
+    else:
+        parts, licence = load_parts(folder, dtype), hub.licence_of(folder)
+    logger.warning("licence of the weights of %s: %s", name, licence)
+    precision = "fp32" if precision == "auto" else precision
+    revision = folder.name if hub.is_hub_id(name) else ""  # the cache names a snapshot after its commit
+    return MusicGen(parts, name=name, licence=licence, precision=precision, revision=revision)
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:

@@ -106,11 +106,12 @@ def _blocks(raw: IO[bytes], channels: int, count: int) -> Iterator[np.ndarray]:
 
 def _facts(stream: SoundStream, path: Path, loudness: float | str, timings: dict[str, float]) -> dict[str, Any]:
     """What the sidecar says; the stream itself was played at no set level."""
+    said = stream.facts()
     audio = {"file": path.name, "sample_rate": stream.sample_rate, "channels": stream.channels}
     return sidecar.facts(
         kind="generated",
         seed=stream.seed,
         timings=timings,
         audio=audio | {"duration": stream.length / stream.sample_rate},
-        **{**stream.facts, "parameters": {**stream.facts["parameters"], "loudness": loudness}},
+        **{**said, "parameters": {**said["parameters"], "loudness": loudness}},
     )

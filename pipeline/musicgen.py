@@ -20,13 +20,12 @@ from ..composition.plan import MusicalPlan
 from ..conditioning.base import Condition
 from ..errors import AudioError, ConfigError
 from ..models import half, int8
-from . import checkpoint, hub, sidecar
-from .convert import load_converted
+from . import checkpoint, sidecar
 from .fuse import Fused
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .long_form import play_windows
-from .musicgen_checkpoint import MusicGenParts, load_parts
+from .musicgen_checkpoint import MusicGenParts
 from .noise import GumbelNoise
 from .params import GenerationParams, resolve_params
 from .patterns.delay import Delay
@@ -34,7 +33,7 @@ from .pipeline import Pipeline, Progress
 from .samplers.base import SamplingParams, build_sampler
 from .streaming import SoundStream, in_blocks
 
-__all__ = ["MusicGen", "load_musicgen"]
+__all__ = ["MusicGen"]
 
 logger = logging.getLogger(__name__)
 WINDOW, STRIDE = 30.0, 18.0  # seconds that the model hears at once, and from one window's start to the next
@@ -258,8 +257,11 @@ class MusicGen(Pipeline):
         blocks = (self._sides(block) for block in in_blocks(frames))
         pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
-        facts = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed), "model": self.facts}
-        facts["provenance"] = self._provenance_of(heard, plan)
+
+        def facts() -> dict[str, Any]:
+            said = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed)}
+            return said | {"model": self.facts, "provenance": self._provenance_of(heard, plan)}
+
         return SoundStream(pieces, self.sample_rate, self.parts.channels, length, seed, facts)
 
     @functools.cached_property
@@ -271,23 +273,6 @@ class MusicGen(Pipeline):
     @property
     def facts(self) -> dict[str, str]:
         return super().facts | ({"revision": self.revision} if self.revision else {})
-
-
-def load_musicgen(folder: Path, name: str, precision: str = "auto") -> MusicGen:
-    """Load a folder of ours or of transformers; auto is fp32.
-
-    Raises:
-        CheckpointError: weights that are missing, damaged or of another model.
-    """
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    if (folder / "config.yaml").is_file():
-        parts, licence = load_converted(folder, dtype), str(checkpoint.read_config(folder)["licence"])
-    else:
-        parts, licence = load_parts(folder, dtype), hub.licence_of(folder)
-    logger.warning("licence of the weights of %s: %s", name, licence)
-    precision = "fp32" if precision == "auto" else precision
-    revision = folder.name if hub.is_hub_id(name) else ""  # the cache names a snapshot after its commit
-    return MusicGen(parts, name=name, licence=licence, precision=precision, revision=revision)
 
 
 def _waveform(source: str | Path | Waveform) -> Waveform:

@@ -243,8 +243,11 @@ class Pipeline:
         stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
-        facts = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed), "model": self.facts}
-        facts["provenance"] = self._provenance(params, heard)
+
+        def facts() -> dict[str, Any]:
+            said = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed)}
+            return said | {"model": self.facts, "provenance": self._provenance(params, heard)}
+
         return SoundStream(sound, self.sample_rate, 2, length, seed, facts)
 
     def sampler(self, params: GenerationParams) -> Sampler:

@@ -8,7 +8,7 @@ costs its context again: long ones cost least.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class SoundStream:
     channels: int
     length: int  # samples of the whole piece
     seed: int
-    facts: Mapping[str, Any]  # for the sidecar: prompt, plan, parameters, model, provenance
+    facts: Callable[[], Mapping[str, Any]]  # for the sidecar: prompt, plan, parameters, model, provenance
 
     def __iter__(self) -> Iterator[Waveform]:
         for piece in cut(self.pieces, self.length):

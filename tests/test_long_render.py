@@ -57,7 +57,7 @@ def stream_of(samples: np.ndarray, rate: int = 24000) -> SoundStream:
     facts: dict[str, Any] = {"prompt": "x", "plan": None, "parameters": {}, "provenance": {}}
     model = {"name": "nobody", "sha256": "0" * 64}
     pieces = iter(np.array_split(samples, 7, 1))
-    return SoundStream(pieces, rate, samples.shape[0], samples.shape[1], 3, facts | {"model": model})
+    return SoundStream(pieces, rate, samples.shape[0], samples.shape[1], 3, lambda: facts | {"model": model})
 
 
 @pytest.mark.parametrize("loudness", [-16.0, -9.0, "peak", "none"])
@@ -98,7 +98,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     samples = noise(2.0, 24000)
-    stream = SoundStream(broken(), 24000, 2, samples.shape[1], 3, {"parameters": {}})
+    stream = SoundStream(broken(), 24000, 2, samples.shape[1], 3, dict)
     with pytest.raises(AudioError, match="No space left"):
         render_long(stream, Target.of(tmp_path / "x.wav"), -16.0, lambda done, total: None)
     assert not list(tmp_path.iterdir())

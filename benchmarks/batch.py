@@ -1,0 +1,212 @@
+"""Try gen-audio batch on the big and the cruel: kills, a million rows, many items, and a shell loop beside it.
+
+Usage:
+    batch.py kills FOLDER [--kills 50] [--items 40] [--shards 3] [--layout webdataset]   exit code 1 if anything differs
+    batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
+    batch.py many FOLDER [--items 100000]              memory after 1,000 items and after all
+    batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
+
+FOLDER is made, or emptied of what this program wrote there before. But for `throughput` a tiny model of random weights
+plays. Each prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STYLES = ("lofi", "house", "blues", "jazz", "techno", "ambient", "folk", "funk")
+LAYOUTS = ("audiofolder", "webdataset", "parquet")
+
+
+def manifest(path: Path, count: int, seconds: float) -> Path:
+    """Write a manifest of so many different rows."""
+    with open(path, "w") as file:
+        for number in range(count):
+            prompt = f"{STYLES[number % len(STYLES)]} number {number}"
+            file.write(json.dumps({"id": f"row-{number}", "prompt": prompt, "duration": seconds}) + "\n")
+    return path
+
+
+def nano(folder: Path) -> str:
+    """Make the tiny model and play something, so that children of this process need neither load nor import."""
+    from gen_audio.evaluation.random_etude import make_model
+    from gen_audio.pipeline import load as loader
+    from gen_audio.pipeline.cli import run
+
+    path = str(make_model(folder / "nano"))
+    pipeline = loader.load(path)
+    loader.load = lambda *arguments, **options: pipeline  # type: ignore[assignment]
+    with contextlib.redirect_stdout(sys.stderr):
+        run(["batch", str(manifest(folder / "warm.jsonl", 2, 0.1)), "-o", str(folder / "warm"), "--model", path])
+    return path
+
+
+def child(arguments: list[str]) -> int:
+    """Start the command line in a process of its own, without the seconds of imports; return its id."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        from gen_audio.pipeline.cli import run
+
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        code = run(arguments)
+    finally:
+        os._exit(code)
+
+
+def kills(folder: Path, count: int, items: int, shards: int, layout: str) -> dict[str, Any]:
+    """Kill runs at random moments until `count` have died, let the last ones finish, and compare with calm ones."""
+    rows = manifest(folder / "rows.jsonl", items, 0.4)
+    common = ["batch", str(rows), "--model", nano(folder), "--keep-codes", "--layout", layout, "--per-file", "4"]
+    common += ["--format", "wav"]
+    dice = random.Random(0)
+    calm, killed = folder / "calm", folder / "killed"
+    start = time.perf_counter()
+    os.waitpid(child([*common, "-o", str(calm)]), 0)
+    whole = time.perf_counter() - start
+    died = finished = 0
+    for shard in range(1, shards + 1):
+        part = ["--shard", f"{shard}/{shards}"] if shards > 1 else []
+        wanted = count * shard // shards
+        while True:
+            process = child([*common, "-o", str(killed), *part])
+            if died >= wanted:
+                finished += os.waitpid(process, 0)[1] == 0
+                break
+            # Mostly while it plays, and now and then while it starts or finishes.
+            time.sleep(dice.uniform(0.0, max(0.1, 3 * whole / max(1, count))))
+            os.kill(process, signal.SIGKILL)
+            died += os.waitpid(process, 0)[1] == signal.SIGKILL
+            if (killed / "README.md").exists() and shards == 1:
+                wanted = died  # all done: nothing is left to kill
+    found = {"killed": died, "finished": finished, "seconds_undisturbed": round(whole, 2)}
+    return found | {"different": differences(calm, killed, layout)}
+
+
+def differences(one: Path, other: Path, layout: str) -> list[str]:
+    """What two output folders do not share, byte for byte, in sounds, codes and records."""
+    sets = [contents(one, layout), contents(other, layout)]
+    return sorted(key for key in sets[0].keys() | sets[1].keys() if sets[0].get(key) != sets[1].get(key))
+
+
+def contents(out: Path, layout: str) -> dict[str, Any]:
+    """Name -> bytes of everything that a data set says."""
+    from gen_audio import registry
+
+    if layout == "audiofolder":
+        files = [out / "metadata.jsonl", out / "README.md", *out.glob("data/**/*.*"), *out.glob("codes/**/*.*")]
+        return {str(path.relative_to(out)): path.read_bytes() for path in files}
+    reader = registry.build("pipeline.batch.layouts", layout)
+    found = [sample for path in out.glob("data-*") for sample in reader.unpack(path)]
+    once = {sample.address: sample for sample in found}
+    return {**once, "README.md": (out / "README.md").read_bytes(), "count": len(found)}
+
+
+def rows(folder: Path, count: int) -> dict[str, Any]:
+    """How soon a huge manifest begins to play, and what its bookkeeping takes."""
+    path = manifest(folder / "rows.jsonl", count, 0.4)
+    code = (
+        "import sys, time, resource; start = time.perf_counter();"
+        "from pathlib import Path; from gen_audio.pipeline.batch.manifest import open_manifest;"
+        "from gen_audio.pipeline.batch.items import Reader; from gen_audio.pipeline.batch.render import Selection;"
+        "from gen_audio.pipeline.batch.store import Ledger; from gen_audio.pipeline.batch.watch import Watch;"
+        "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; first = None;"
+        "m = open_manifest(Path(sys.argv[1])); watch = Watch(m.count());"
+        "chosen = Selection(Reader({}, Path()), {'sha256': '', 'precision': ''});"
+        "n = 0\n"
+        "for item in chosen.choose(m.rows(), Ledger(Path('nowhere')), watch):\n"
+        "    first = first or time.perf_counter() - start; n += 1\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(n, first, time.perf_counter() - start, (peak - base) / 1024, peak / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    items, first, whole, grown, peak = map(float, done.stdout.split())
+    names = ("items", "first_item_seconds", "all_items_seconds", "bookkeeping_mib", "peak_mib_without_model")
+    return dict(zip(names, (items, first, whole, grown, peak), strict=True))
+
+
+def many(folder: Path, items: int) -> dict[str, Any]:
+    """Memory of one process that makes 1,000 items, and of one that makes all."""
+    model, peaks = nano(folder), {}
+    for count in sorted({min(1000, items), items}):
+        path = manifest(folder / "rows.jsonl", count, 0.1)
+        out = folder / f"many-{count}"
+        start = time.perf_counter()
+        process = child(["batch", str(path), "-o", str(out), "--model", model, "--layout", "webdataset"])
+        _, status, usage = os.wait4(process, 0)
+        seconds = round(time.perf_counter() - start, 1)
+        peaks[count] = {"exit": status, "peak_mib": usage.ru_maxrss / 1024, "seconds": seconds}
+    return {"items": peaks}
+
+
+def throughput(folder: Path, items: int, seconds: float, model: str) -> dict[str, Any]:
+    """One batch against one process a prompt; model load excluded from neither."""
+    path = manifest(folder / "rows.jsonl", items, seconds)
+    command = [sys.executable, "-m", "gen_audio"]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "batch", str(path), "-o", str(folder / "out"), "--model", model, "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    batched = time.perf_counter() - start
+    start = time.perf_counter()
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        options = ["--duration", str(seconds), "--model", model, "--format", "flac", "-o", str(folder / row["id"])]
+        subprocess.run([*command, row["prompt"], *options, "--overwrite"], stdout=subprocess.DEVNULL, check=True)
+    looped = time.perf_counter() - start
+    found = {
+        "batch_seconds": batched,
+        "loop_seconds": looped,
+        "times": looped / batched,
+        "audio_seconds": items * seconds,
+    }
+    return found | {"summary": json.loads(done.stdout)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("kills", "rows", "many", "throughput"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--layout", choices=LAYOUTS, default="audiofolder")
+    parser.add_argument("--model", default="etude")
+    asked = parser.parse_args()
+    folder = asked.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("calm", "killed", "out", "nano", "warm", *(path.name for path in folder.glob("many-*"))):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    if asked.what == "kills":
+        found = kills(folder, asked.kills, asked.items or 40, asked.shards, asked.layout)
+    elif asked.what == "rows":
+        found = rows(folder, asked.rows)
+    elif asked.what == "many":
+        found = many(folder, asked.items or 100_000)
+    else:
+        found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
+    print(json.dumps(found, indent=1))
+    return int(bool(found.get("different")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
