@@ -28,10 +28,12 @@ from .perform import play_columns
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
+from .threads import at_most, each_with_at_most
 from .understand import understand
 
 __all__ = ["Pipeline", "Progress"]
 
+LOOP_THREADS = 1  # for a model as small as etude
 Progress = Callable[[int, int], Any]  # frames done, frames in all
 
 
@@ -180,10 +182,11 @@ class Pipeline:
         roles = self.roles(score, params)
         num_frames = self.codec.num_frames(round(plan.duration * self.sample_rate))
         codes = torch.empty((len(roles), self.performer.lm.n_q, num_frames), dtype=torch.int16)
-        for frame, column in enumerate(self.columns(score, plan, text, params, seed)):
-            codes[..., frame] = column
-            if progress:
-                progress(frame + 1, num_frames)
+        with at_most(LOOP_THREADS):
+            for frame, column in enumerate(self.columns(score, plan, text, params, seed)):
+                codes[..., frame] = column
+                if progress:
+                    progress(frame + 1, num_frames)
         return {role: codes[row].long() for row, role in enumerate(roles)}
 
     def roles(self, score: Score, params: GenerationParams) -> list[str]:
@@ -239,7 +242,7 @@ class Pipeline:
         tracks = {track.role: track for track in score.tracks}
         playing = [tracks[role] for role in self.roles(score, params)]
         length = round(plan.duration * self.sample_rate)
-        blocks = streaming.in_blocks(self.columns(score, plan, text, params, seed))
+        blocks = each_with_at_most(LOOP_THREADS, streaming.in_blocks(self.columns(score, plan, text, params, seed)))
         stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)

@@ -140,3 +140,15 @@ def test_a_stream_and_what_it_cannot_do(
     assert run(["lofi", *options]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_loop_gives_back_the_threads_that_it_does_not_use(etude: Pipeline) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        etude.generate("lofi", duration=1.0, seed=1)
+        assert torch.get_num_threads() == 2
+        next(iter(etude.stream("lofi", duration=1.0, seed=1)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
