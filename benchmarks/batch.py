@@ -1,7 +1,7 @@
 """Try gen-audio batch on the big and the cruel: kills, a million rows, many items, and a shell loop beside it.
 
 Usage:
-    batch.py kills FOLDER [--kills 50] [--items 40] [--shards 3] [--layout webdataset]   exit code 1 if anything differs
+    batch.py kills FOLDER [--kills 50] [--items 40] [--shards 3] [--layouts webdataset]   exit code 1 on a difference
     batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
     batch.py many FOLDER [--items 100000]              memory after 1,000 items and after all
     batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
@@ -68,13 +68,13 @@ def child(arguments: list[str]) -> int:
         os._exit(code)
 
 
-def kills(folder: Path, count: int, items: int, shards: int, layout: str) -> dict[str, Any]:
+def kills(folder: Path, count: int, items: int, shards: int, layout: str, model: str) -> dict[str, Any]:
     """Kill runs at random moments until `count` have died, let the last ones finish, and compare with calm ones."""
-    rows = manifest(folder / "rows.jsonl", items, 0.4)
-    common = ["batch", str(rows), "--model", nano(folder), "--keep-codes", "--layout", layout, "--per-file", "4"]
+    rows = manifest(folder / "rows.jsonl", items, 0.2)
+    common = ["batch", str(rows), "--model", model, "--keep-codes", "--layout", layout, "--per-file", "4"]
     common += ["--format", "wav"]
     dice = random.Random(0)
-    calm, killed = folder / "calm", folder / "killed"
+    calm, killed = folder / f"calm-{layout}", folder / f"killed-{layout}"
     start = time.perf_counter()
     os.waitpid(child([*common, "-o", str(calm)]), 0)
     whole = time.perf_counter() - start
@@ -189,15 +189,23 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--layout", choices=LAYOUTS, default="audiofolder")
+    parser.add_argument("--layouts", choices=LAYOUTS, nargs="+", default=LAYOUTS)
     parser.add_argument("--model", default="etude")
     asked = parser.parse_args()
     folder = asked.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("calm", "killed", "out", "nano", "warm", *(path.name for path in folder.glob("many-*"))):
+    for name in (
+        *(f"{name}-{layout}" for name in ("calm", "killed") for layout in LAYOUTS),
+        "out",
+        "nano",
+        "warm",
+        *(path.name for path in folder.glob("many-*")),
+    ):
         shutil.rmtree(folder / name, ignore_errors=True)
     if asked.what == "kills":
-        found = kills(folder, asked.kills, asked.items or 40, asked.shards, asked.layout)
+        tried = (asked.kills, asked.items or 40, asked.shards)
+        model = nano(folder)
+        found = {layout: kills(folder, *tried, layout, model) for layout in asked.layouts}
     elif asked.what == "rows":
         found = rows(folder, asked.rows)
     elif asked.what == "many":
@@ -205,7 +213,7 @@ def main() -> int:
     else:
         found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
     print(json.dumps(found, indent=1))
-    return int(bool(found.get("different")))
+    return int(any(isinstance(part, dict) and bool(part.get("different")) for part in found.values()))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,18 @@ import numpy as np
 
 from .errors import AudioError, ConfigError, ShapeError
 
-__all__ = ["FORMATS", "Waveform"]
+__all__ = ["FORMATS", "RATES", "Waveform"]
 
 FORMATS = {
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
     "ogg": ("OGG", "VORBIS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+}
+RATES = {  # Hz that a format is limited to
+    "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+    "opus": (8000, 12000, 16000, 24000, 48000),
 }
 SHORTEST_BLOCK = 0.4  # seconds that BS.1770 needs
 PEAK = 0.98  # what "peak" normalises to, and what no louder setting may exceed
@@ -74,11 +79,11 @@ class Waveform:
 
         Args:
             path: replaced if it exists; its suffix names the format unless `format` does.
-            format: wav, flac, ogg or mp3.
+            format: wav, flac, ogg, mp3 or opus.
             tags: title, artist, comment, software, date, copyright or genre, written inside the file.
 
         Raises:
-            ConfigError: unknown format or tag.
+            ConfigError: unknown format or tag, or a rate that the format does not have.
             AudioError: samples beyond 1 or not finite, or the disk is full.
         """
         path = Path(path)
@@ -87,6 +92,9 @@ class Waveform:
             raise ConfigError(f"the format is '{name}'; it must be one of {', '.join(FORMATS)}.")
         if unknown := set(tags or {}) - set(TAGS):
             raise ConfigError(f"there is no tag '{sorted(unknown)[0]}'. Known: {', '.join(TAGS)}.")
+        if self.sample_rate not in RATES.get(name, (self.sample_rate,)):
+            rates = ", ".join(map(str, RATES[name]))
+            raise ConfigError(f"the sound has {self.sample_rate} Hz, but {name} has {rates}. Resample it first.")
         self._check_writable_samples()
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:

@@ -27,10 +27,12 @@ def batch(
     ] = None,
     output: Annotated[Path, _option("Folder to write, or to go on with.", OUTPUT, "--output", "-o")] = ...,  # type: ignore[assignment]
     layout: Annotated[str | None, _option("audiofolder (default), webdataset or parquet.", OUTPUT)] = None,
-    format: Annotated[str | None, _option("flac (default), wav, ogg or mp3.", OUTPUT)] = None,
+    format: Annotated[str | None, _option("flac (default), wav, ogg, mp3 or opus.", OUTPUT)] = None,
     loudness: Annotated[str | None, _option('LUFS such as -16 (default), "peak" or "none".', OUTPUT)] = None,
     sample_rate: Annotated[int | None, _option("Hz. Default: the model's.", OUTPUT)] = None,
-    keep_codes: Annotated[bool, _option("Keep the codes, for --from-codes.", OUTPUT, "--keep-codes")] = False,
+    keep_codes: Annotated[
+        bool | None, _option("Keep the codes, for --from-codes.", OUTPUT, "--keep-codes/--no-keep-codes")
+    ] = None,
     per_file: Annotated[int | None, _option("Sounds in a tar or Parquet file. Default: 1000.", OUTPUT)] = None,
     licence: Annotated[str | None, _option("Of the data set, for its card. Default: the model's.", OUTPUT)] = None,
     duration: Annotated[float | None, _option("Seconds, for rows that do not say.", ROWS)] = None,

@@ -52,7 +52,7 @@ def decode(
     codes: Annotated[Path, typer.Argument(help="A file that codec encode wrote.", show_default=False)],
     weights: Annotated[str | None, _option(f"Those that encoded it: {PUBLIC}")] = None,
     output: Annotated[
-        Path | None, _option("wav, flac, ogg or mp3. Default: <name>.wav here.", "--output", "-o")
+        Path | None, _option("wav, flac, ogg, mp3 or opus. Default: <name>.wav here.", "--output", "-o")
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -40,7 +40,7 @@ class Generation:
 
         Args:
             path: file to write; its suffix names the format unless `format` does.
-            format: wav, flac, ogg or mp3.
+            format: wav, flac, ogg, mp3 or opus.
             overwrite: replace files that exist.
 
         Returns:

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Extra = tuple[Path, Callable[[Path], object]]  # a further file, and what writes it
-FORMATS = ("wav", "flac", "ogg", "mp3")
+FORMATS = ("wav", "flac", "ogg", "mp3", "opus")
 
 
 def slug(prompt: str, limit: int = 40) -> str:

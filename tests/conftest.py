@@ -124,3 +124,11 @@ def tiny_musicgen(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return made[kind]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def nano_model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The folder of a tiny etude with random weights."""
+    from gen_audio.evaluation.random_etude import make_model
+
+    return make_model(tmp_path_factory.mktemp("models") / "nano")

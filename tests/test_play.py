@@ -14,48 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
-from gen_audio import registry
 from gen_audio.audio import Waveform
-from gen_audio.composition.style import style_names
-from gen_audio.conditioning.attributes import AttributeHeads
 from gen_audio.models import int8
 from gen_audio.pipeline import checkpoint
 from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.cli import run
-from gen_audio.pipeline.performer import Performer
 from gen_audio.pipeline.pipeline import Pipeline
 
-CODEC = {"n_q": 4, "card": 64, "width": 32, "latent_width": 8, "vocoder_width": 32}
-CODEC |= {"encoder_layers": 1, "decoder_layers": 1, "vocoder_layers": 1}
-LM = {"n_q": 4, "card": 64, "width": 32, "num_layers": 1, "num_heads": 2, "window": 50}
-CONFIG = {
-    "name": "nano",
-    "licence": "Apache-2.0",
-    "codec": {"name": "spectral", **CODEC},
-    "lm": {**LM, "head": {"name": "depth", "width": 16, "num_layers": 1, "num_heads": 2}},
-    "conditioners": {"notes": {}, "plan": {}, "timing": {}, "minilm": {}},
-    "attributes": {"styles": style_names(), "moods": ["calm"], "instruments": ["piano"], "hidden": 8},
-}
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "nano"
-    torch.manual_seed(0)
-    modules = {
-        "codec": registry.build("codecs", **CONFIG["codec"]),
-        "performer": Performer(lm=CONFIG["lm"], conditioners=CONFIG["conditioners"]),
-        "attributes": AttributeHeads(**CONFIG["attributes"]),
-    }
-    for tensor in modules["codec"].state_dict().values():
-        if tensor.is_floating_point() and not tensor.any():  # codebooks start at zero, so every code would sound alike
-            tensor.normal_(std=0.5)
-    tensors = {
-        f"{part}.{name}": value for part, module in modules.items() for name, value in module.state_dict().items()
-    }
-    checkpoint.save(folder, CONFIG, tensors)
-    return folder
+@pytest.fixture
+def model(nano_model: Path) -> Path:
+    return nano_model
 
 
 @pytest.fixture(autouse=True)

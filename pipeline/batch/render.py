@@ -1,0 +1,195 @@
+"""The loop: items in, sounds and journal lines out. What plays them stands behind `play`, which may be replaced."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...errors import AudioError, CheckpointError, ConfigError, GenAudioError, MissingExtraError
+from .. import interrupt
+from ..generation import Generation
+from ..params import GenerationParams
+from . import identity, kept_codes, sound
+from .items import Item, Reader
+from .manifest import Row
+from .store import DONE, FAILED, Ledger, Store
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+__all__ = ["Selection", "play", "render", "write"]
+
+AHEAD = 2  # pieces that may wait to be written while the next is played
+Played = tuple[Item, Generation | Exception]
+
+
+def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Played]:
+    """Play items one after another, before their level is set.
+
+    Yields:
+        Each item with its piece, or with the error that it met. The order is the caller's business to forget.
+
+    Raises:
+        CheckpointError, MissingExtraError, OSError, MemoryError: what no other item would survive either.
+    """
+    for item in items:
+        interrupt.check()
+        try:
+            told = {**item.told(), "loudness": "none"}
+            made = pipeline.generate(item.prompt, progress=_checked(watch.playing(item.row)), **told)
+        except (CheckpointError, MissingExtraError, OSError, MemoryError):
+            raise
+        except Exception as error:  # one poisoned row must not end a run of a hundred thousand
+            interrupt.check()
+            yield item, error
+        else:
+            assert isinstance(made, Generation)
+            yield item, made
+
+
+def _checked(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        interrupt.check()
+        progress(done, total)
+
+    return report
+
+
+@dataclass
+class Selection:
+    """Which items of a manifest are to be made now.
+
+    Args:
+        reader: turns rows into items.
+        model: sha256 and precision of what plays.
+        shard: (i, n).
+        retry_failed: whether items that failed in an earlier run are tried again.
+        limit: the most items to make; None for all.
+    """
+
+    reader: Reader
+    model: dict[str, str]
+    shard: tuple[int, int] = (1, 1)
+    retry_failed: bool = False
+    limit: int | None = None
+    ids: set[int] = field(default_factory=set)  # hashes of those that were seen
+
+    def address(self, item: Item) -> str:
+        """The content address of an item."""
+        return identity.address(item.content, self.model)
+
+    def choose(self, rows: Iterable[Row], ledger: Ledger, watch: Watch) -> Iterator[Item]:
+        """Go through the rows, tell refused ones, and give the items that are not done."""
+        left = self.limit
+        for row in rows:
+            watch.row = row.number
+            try:
+                for item in self.reader.items(row):
+                    if self._is_mine(item, watch) and self._is_new(item, ledger, watch):
+                        if left is not None and left <= 0:
+                            return
+                        left = None if left is None else left - 1
+                        yield item
+            except GenAudioError as error:
+                watch.fault(row.number, str(row.values.get("id", ""))[:60], str(error))
+
+    def _is_mine(self, item: Item, watch: Watch) -> bool:
+        """Whether this shard makes it; an id that was used before, in whatever shard, is refused."""
+        if item.id:
+            key = hash(item.id)
+            if key in self.ids:
+                watch.fault(item.row, item.id, "an earlier row has the same id. Give each row its own.")
+                return False
+            self.ids.add(key)
+        return identity.shard_of(item.content, self.shard[1]) == self.shard[0]
+
+    def _is_new(self, item: Item, ledger: Ledger, watch: Watch) -> bool:
+        """Whether it is to be made: neither done nor failed in an earlier run, nor met before in this one."""
+        address = int(self.address(item), 16)
+        state = ledger.states.get(address, 0)
+        if state > 0:
+            reason = f"prompt and parameters are those of row {state}, so it would be the same sound. Give it an id or "
+            watch.fault(item.row, item.id, reason + "a seed of its own, or use num_samples.")
+            return False
+        ledger.states[address] = item.row
+        if state == FAILED and not self.retry_failed:
+            watch.fault(item.row, item.id, f"failed in an earlier run: {ledger.reason(address)} Try --retry-failed.")
+            return False
+        watch.skipped += state == DONE
+        return state != DONE
+
+
+def render(
+    pipeline: Pipeline, items: Iterable[Item], store: Store, address: Callable[[Item], str], watch: Watch
+) -> None:
+    """Play and write; a thread of its own measures, encodes and writes, so that playing never waits for a disk.
+
+    Raises:
+        AudioError, OSError: the disk is full or fails. All that was noted as done is whole.
+    """
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, "writer") as writer:
+        start = time.perf_counter()
+        for item, made in play(pipeline, items, watch):
+            watch.busy += time.perf_counter() - start
+            if isinstance(made, ConfigError):  # the row is at fault; it is looked at again in the next run
+                watch.fault(item.row, item.id, str(made))
+            elif isinstance(made, Exception):
+                reason = f"{type(made).__name__}: {made}"
+                waiting.append(writer.submit(_fail, store, item, address(item), reason, watch))
+            else:
+                waiting.append(writer.submit(_finish, store, item, address(item), made, watch))
+            while len(waiting) > AHEAD or (waiting and waiting[0].done()):
+                waiting.popleft().result()
+            start = time.perf_counter()
+        for future in waiting:
+            future.result()
+
+
+def _fail(store: Store, item: Item, address: str, reason: str, watch: Watch) -> None:
+    store.fail(item, address, reason)
+    watch.fault(item.row, item.id, reason)
+
+
+def _finish(store: Store, item: Item, address: str, made: Generation, watch: Watch) -> None:
+    loudness = item.given.get("loudness", GenerationParams.loudness)
+    try:
+        finished = sound.finish(made.waveform, loudness, store.settings.sample_rate)
+    except AudioError as error:
+        _fail(store, item, address, str(error), watch)
+        return
+    write(store, item, address, made, finished, loudness)
+    watch.made += 1
+    watch.audio += finished.duration
+    watch.show()
+
+
+def write(store: Store, item: Item, address: str, made: Generation, finished: Any, loudness: float | str) -> None:
+    """Put a piece into the store."""
+    codes = None
+    if store.settings.keep_codes:
+        facts = {
+            "prompt": made.prompt,
+            "seed": made.seed,
+            "model": made.model["name"],
+            "model_sha256": made.model["sha256"],
+            "sample_rate": made.waveform.sample_rate,
+            "num_audio_samples": made.waveform.samples.shape[1],
+            "loudness": loudness,
+            "plan": made.plan.to_dict() if made.plan else None,
+        }
+        codes = kept_codes.dump(made.codes, facts)
+    store.put(
+        item,
+        address,
+        finished,
+        sound.record(made, finished, name=item.id, loudness=loudness, carried=item.carried),
+        codes=codes,
+        codes_sha256=kept_codes.hash_codes(made.codes),
+        facts={"seconds": round(sum(made.timings.values()), 3)},
+    )
