@@ -40,6 +40,18 @@ def stages(pipeline: Any, seconds: float, runs: int) -> dict[str, float]:
     return {stage: statistics.median(t[stage] for t in found) for stage in found[0]}
 
 
+def streamed(pipeline: Any, seconds: float, runs: int) -> tuple[float, float]:
+    """Median seconds to the first sound and to the last."""
+    first, last = [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        for number, _chunk in enumerate(pipeline.stream(PROMPT, duration=seconds, seed=7)):
+            if number == 0:
+                first.append(time.perf_counter() - start)
+        last.append(time.perf_counter() - start)
+    return statistics.median(first), statistics.median(last)
+
+
 def main(path: Path, runs: int) -> None:
     helped = [cold(["--help"])[0] for _ in range(runs)]
     played = [cold([PROMPT, "--seed", "7"]) for _ in range(runs)]
@@ -51,6 +63,7 @@ def main(path: Path, runs: int) -> None:
     lengths = {seconds: stages(pipeline, seconds, runs if seconds == 10 else 1) for seconds in (10, 120)}
     whole = {seconds: sum(timing.values()) for seconds, timing in lengths.items()}
     ten = lengths[10]
+    first, last = streamed(pipeline, 10.0, runs)
     report = {
         "help_seconds": statistics.median(helped),
         "cold_seconds": statistics.median(seconds for seconds, _ in played),
@@ -59,6 +72,8 @@ def main(path: Path, runs: int) -> None:
         "stages_120_s": lengths[120],
         "loop_real_time_factor": 10 / ten["perform"],
         "decode_real_time_factor": 10 / ten["decode"],
+        "stream_first_seconds": first,
+        "stream_over_whole": last / whole[10],
         "cost_120_over_10": whole[120] / whole[10],
         "peak_mib_with_120_s": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
