@@ -92,9 +92,7 @@ class Waveform:
             raise ConfigError(f"the format is '{name}'; it must be one of {', '.join(FORMATS)}.")
         if unknown := set(tags or {}) - set(TAGS):
             raise ConfigError(f"there is no tag '{sorted(unknown)[0]}'. Known: {', '.join(TAGS)}.")
-        if self.sample_rate not in RATES.get(name, (self.sample_rate,)):
-            rates = ", ".join(map(str, RATES[name]))
-            raise ConfigError(f"the sound has {self.sample_rate} Hz, but {name} has {rates}. Resample it first.")
+        check_rate(name, self.sample_rate)
         self._check_writable_samples()
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -177,6 +175,13 @@ class Waveform:
             return self
         louder = self.samples * np.float32(10 ** ((target - found) / 20))
         return Waveform(limit(louder, self.sample_rate), self.sample_rate)
+
+
+def check_rate(format: str, sample_rate: int) -> None:
+    """Raise ConfigError if files of `format` cannot hold sound of `sample_rate` Hz."""
+    if sample_rate not in RATES.get(format, (sample_rate,)):
+        rates = ", ".join(map(str, RATES[format]))
+        raise ConfigError(f"the sound has {sample_rate} Hz, but {format} has {rates}. Resample it first.")
 
 
 def limit(samples: np.ndarray, sample_rate: int, ceiling: float = PEAK) -> np.ndarray:

@@ -164,11 +164,6 @@ class CodecLM(nn.Module):
             for position in prefix.unbind(1):
                 self.transformer.step(position, cache)
 
-    def read(self, columns: Tensor, cache: KVCache) -> None:
-        """Read known columns [B, K, S] one after the other; what they would predict is known, too."""
-        for column in columns.unbind(-1):
-            self.step(column, None, cache)
-
     def step(self, column: Tensor, frame: Tensor | None, cache: KVCache) -> Tensor:
         """Read one column and return the hidden vector that predicts the next.
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError
 from .audit import Audit
-from .musicgen_checkpoint import MusicGenParts, build_parts, codec_sources, finish, lm_sources, read_json
-from .tensor_file import TensorFiles
+from .musicgen_checkpoint import MusicGenParts, build_parts, codec_sources, finish, lm_sources
+from .tensor_file import TensorFiles, read_json
 
 __all__ = ["Tensors", "is_audiocraft", "load_audiocraft", "to_transformers"]
 

@@ -83,7 +83,7 @@ class Audit:
         ]
         if said:
             raise CheckpointError(
-                f"the tensors in {self.files.path} do not fit its config.json; {'; '.join(said)}. "
+                f"the tensors in {self.files.path} do not fit its configuration; {'; '.join(said)}. "
                 "Use the weights and the configuration of one and the same model."
             )
 

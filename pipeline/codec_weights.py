@@ -6,13 +6,11 @@ Nothing that could run code is ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +19,7 @@ from .. import registry
 from ..codecs.base import Codec, PublicWeights
 from ..errors import CheckpointError, ConfigError
 from . import checkpoint, hub
-from .tensor_file import TensorFiles
+from .tensor_file import TensorFiles, read_json
 
 __all__ = ["fill", "fingerprint", "load_codec"]
 
@@ -142,7 +140,7 @@ def _of_transformers(name: str, path: Path) -> Codec:
     """Build a codec from a folder that `save_pretrained` wrote, or from a safetensors file and the default config."""
     config, prefix = None, ""
     if path.is_dir():
-        config = _read_json(path / "config.json")
+        config = read_json(path / "config.json")
         if "audio_encoder" in config:  # a MusicGen folder
             config, prefix = config["audio_encoder"], "audio_encoder."
     codec = registry.build("codecs", name, **({} if config is None else {"config": config}))
@@ -195,16 +193,6 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds something other than tensors by name. Give the state of the model alone.")
     return state
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. A folder needs it beside its weights.") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is no configuration: it holds a {type(config).__name__}.")
-    return config
 
 
 def _fetch(name: str, public: PublicWeights) -> Path:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..audio import FORMATS, PEAK, limit
+from ..audio import FORMATS, PEAK, check_rate, limit
 from ..errors import AudioError
 from ..loudness import LoudnessMeter
 from . import sidecar
@@ -36,8 +36,10 @@ def render_long(
         progress: called with (samples done, samples in all).
 
     Raises:
+        ConfigError: the format has no files of this rate; said before anything is played.
         AudioError: the disk is full; the piece lies there as float32 while it is made.
     """
+    check_rate(target.format, stream.sample_rate)
     clock = time.perf_counter()
     with staged([target.path, target.sidecar]) as parts, tempfile.TemporaryFile(dir=target.path.parent) as raw:
         meter, done = LoudnessMeter(stream.sample_rate), 0

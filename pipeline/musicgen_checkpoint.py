@@ -5,7 +5,6 @@ Every tensor is accounted for: one that is missing, left over or of another shap
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ..errors import CheckpointError
 from ..models.half import has_fast_bf16
 from ..models.musicgen import MusicGenLM
 from .audit import Audit, Stored
-from .tensor_file import TensorFiles
+from .tensor_file import TensorFiles, read_json
 
 __all__ = [
     "MusicGenParts",
@@ -33,7 +32,6 @@ __all__ = [
     "lm_sources",
     "load_parts",
     "quiet",
-    "read_json",
     "read_settings",
     "text_dtype",
 ]
@@ -236,13 +234,3 @@ def _sampling(folder: Path) -> dict[str, Any]:
     said = read_json(path) if path.is_file() else {}
     # transformers filters by top_k 50 unless told otherwise, audiocraft and the paper by 250
     return {"guidance_scale": said.get("guidance_scale") or 3.0, "top_k": said.get("top_k") or 250}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Copy it again.") from error
-    if not isinstance(said, dict):
-        raise CheckpointError(f"{path} holds no settings. Copy it again.")
-    return said

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 
-__all__ = ["TensorFiles"]
+__all__ = ["TensorFiles", "read_json"]
 
 STAGE = 1 << 20  # numbers that are turned into another type at a time
 INDEX = "model.safetensors.index.json"
@@ -150,3 +150,18 @@ def _header(path: Path) -> dict[str, Entry]:
     if size < needed:
         raise CheckpointError(f"{path} is truncated: it has {size} bytes of {needed}. Copy it again.")
     return entries
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the settings beside some weights.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Weights need it beside them; copy it again.") from error
+    if not isinstance(said, dict):
+        raise CheckpointError(f"{path} holds a {type(said).__name__} and no settings. Copy it again.")
+    return said

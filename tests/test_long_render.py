@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from gen_audio.audio import Waveform, limit
-from gen_audio.errors import AudioError
+from gen_audio.errors import AudioError, ConfigError
 from gen_audio.loudness import LoudnessMeter
 from gen_audio.pipeline import commands
 from gen_audio.pipeline.blockwise import blockwise
@@ -102,6 +102,13 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="No space left"):
         render_long(stream, Target.of(tmp_path / "x.wav"), -16.0, lambda done, total: None)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rate_that_the_format_does_not_have_is_refused_before_a_note_is_played(tmp_path: Path) -> None:
+    stream = stream_of(noise(1.0, 32000), 32000)
+    with pytest.raises(ConfigError, match="32000 Hz, but opus has"):
+        render_long(stream, Target.of(tmp_path / "x.opus"), -16.0, lambda *_: None)
+    assert sum(piece.samples.shape[1] for piece in stream) == 32000 and not list(tmp_path.iterdir())
 
 
 def test_silence_stays_silence(tmp_path: Path) -> None:
