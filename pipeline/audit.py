@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 
-__all__ = ["Audit", "Stored"]
+__all__ = ["Audit", "Keep", "Stored"]
 
+Keep = Callable[[str, Tensor], Tensor]
 MOST_NAMES = 8  # of tensors in one message
 
 
@@ -41,8 +42,13 @@ class Audit:
         self.missing: list[str] = []
         self.wrong: list[str] = []
 
-    def fill(self, module: nn.Module, sources: Mapping[str, Sequence[str]], dtype: torch.dtype) -> None:
-        """Read all tensors of `module`; each is allocated once, in `dtype`, and read in place."""
+    def fill(
+        self, module: nn.Module, sources: Mapping[str, Sequence[str]], dtype: torch.dtype, keep: Keep | None = None
+    ) -> None:
+        """Read all tensors of `module`; each is allocated once, in `dtype`, and read in place.
+
+        `keep`, if given, takes every tensor with its name as soon as it is read, and says what the module holds of it.
+        """
         filled: dict[str, Tensor] = {}
         made: dict[tuple[str, ...], Tensor] = {}  # tied tensors stay one
         for name, tensor in module.state_dict().items():
@@ -52,7 +58,8 @@ class Audit:
                 self.missing += absent
                 continue
             if stored not in made:
-                made[stored] = self._read(stored, tensor, dtype)
+                read = self._read(stored, tensor, dtype)
+                made[stored] = keep(name, read) if keep and not self.wrong else read
             filled[name] = made[stored]
         if not self.missing and not self.wrong:
             module.load_state_dict(filled, assign=True)

@@ -48,6 +48,7 @@ def batch(
     model: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "etude",
     device: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
     precision: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
+    executor: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
     shard: Annotated[str | None, _option("Make part i of n, such as 2/8; parts may run side by side.", RUN)] = None,
     limit: Annotated[int | None, _option("Make at most so many.", RUN, min=0)] = None,
     retry_failed: Annotated[bool, _option("Try again what failed in an earlier run.", RUN, "--retry-failed")] = False,

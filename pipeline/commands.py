@@ -19,13 +19,25 @@ from ..errors import ConfigError, UnknownNameError
 from . import interrupt, sidecar
 from .generation import Generation
 from .outputs import Target, plan_targets, stem_paths, write_generation
-from .params import LONG, PRECISIONS, GenerationParams, check_prompt, resolve_params
+from .params import EXECUTORS, LONG, PRECISIONS, GenerationParams, check_prompt, resolve_params
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["LISTS", "Progress", "generate", "list_models", "list_names", "progress_bar", "read_params", "read_plan"]
+__all__ = [
+    "LISTS",
+    "PLAYER",
+    "Progress",
+    "check_player",
+    "generate",
+    "list_models",
+    "list_names",
+    "progress_bar",
+    "read_params",
+    "read_plan",
+]
 
+PLAYER = ("device", "precision", "executor")  # options of `load`
 Progress = Callable[[int, int], None]  # frames done, frames in all
 FOLDERS = {
     "codecs": "codecs",
@@ -39,9 +51,7 @@ LISTS = ("codecs", "conditioners", "instruments", "moods", "patterns", "samplers
 def generate(options: Mapping[str, Any]) -> None:
     """Play a prompt and write the files; `options` are those of the command line, None where not given."""
     prompt = check_prompt(options["prompt"])
-    check_device(options["device"])
-    if options["precision"] not in PRECISIONS:
-        raise UnknownNameError("precision", options["precision"], PRECISIONS)
+    check_player(options)
     given = read_given(options, read_plan(options["plan"]))
     params = resolve_params(prompt, **given)
     given["seed"] = params.seed
@@ -67,7 +77,7 @@ def generate(options: Mapping[str, Any]) -> None:
     # Everything that can be checked without the model has been. Only now torch is imported.
     from .load import load
 
-    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     if options["stems"] and not pipeline.has_stems:
         raise ConfigError(f"{pipeline.name} plays one mix, so --stems has no effect. Leave it out, or use etude.")
     if params.duration is not None and params.duration > LONG and not options["stems"]:
@@ -105,7 +115,7 @@ def play_aloud(prompt: str, options: Mapping[str, Any], given: Mapping[str, Any]
     check_stream(options, given)
     from .load import load
 
-    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     stream_to(sys.stdout.buffer, pipeline.stream(prompt, **given), pipeline.name)
 
 
@@ -165,10 +175,13 @@ def read_loudness(text: str | None) -> float | str | None:
         return text
 
 
-def check_device(device: str) -> None:
-    """Raise ConfigError unless `device` is spelt like one; whether it is there, the pipeline knows."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise ConfigError(f"--device is '{device}'; it must be auto, cpu, cuda, cuda:N or mps.")
+def check_player(options: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless device, precision and executor are spelt like one; what is there, `load` knows."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options["device"]):
+        raise ConfigError(f"--device is '{options['device']}'; it must be auto, cpu, cuda, cuda:N or mps.")
+    for name, known in (("precision", PRECISIONS), ("executor", EXECUTORS)):
+        if options[name] not in known:
+            raise UnknownNameError(name, options[name], known)
 
 
 @contextmanager

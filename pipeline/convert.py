@@ -12,10 +12,11 @@ import yaml
 from safetensors.torch import save_file
 
 from ..errors import CheckpointError, ConfigError
+from ..models.native.programs import Packer
 from . import checkpoint, hub
 from .audiocraft import is_audiocraft, load_audiocraft
 from .audit import Audit
-from .musicgen_checkpoint import MusicGenParts, build_parts, finish, load_parts, text_dtype
+from .musicgen_checkpoint import MusicGenParts, build_parts, fill_lm, finish, load_parts, text_dtype
 from .tensor_file import TensorFiles
 
 __all__ = ["DTYPES", "convert", "load_converted"]
@@ -89,8 +90,8 @@ def write(parts: MusicGenParts, out: Path, *, name: str, licence: str, tokenizer
     return out
 
 
-def load_converted(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenParts:
-    """Load what `convert` wrote, after checking the hash of its weights.
+def load_converted(folder: Path, dtype: torch.dtype = torch.float32, packer: Packer | None = None) -> MusicGenParts:
+    """Load what `convert` wrote, after checking the hash of its weights; `packer` as for `load_parts`.
 
     Raises:
         CheckpointError: it was damaged or edited.
@@ -105,5 +106,8 @@ def load_converted(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGen
         names = {key: [f"{part}.{key}"] for key in module.state_dict()}
         if part == "text":
             names["encoder.encoder.embed_tokens.weight"] = names["encoder.shared.weight"]
-        audit.fill(module, names, {"codec": torch.float32, "text": text_dtype(dtype)}.get(part, dtype))
+        if module is parts.lm:
+            fill_lm(audit, parts.lm, names, dtype, packer)
+        else:
+            audit.fill(module, names, {"codec": torch.float32, "text": text_dtype(dtype)}.get(part, dtype))
     return finish(parts, audit, folder)

@@ -2,59 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from ..models.heads import Guide
-from ..models.kv_cache import KVCache
-from ..models.lm import CodecLM
-from ..models.musicgen import MusicGenLM
+from .executors.base import Asked, Choosing, Executor
 from .fuse import Fused
 from .patterns.base import Pattern
-from .samplers.base import Sampler
 
-__all__ = ["stream_columns"]
+__all__ = ["Piece", "Playable", "play", "play_together"]
 
 
-@torch.inference_mode()
-def stream_columns(
-    lm: CodecLM | MusicGenLM,
-    pattern: Pattern,
-    sampler: Sampler,
-    fused: Fused,
-    *,
-    num_frames: int,
-    guide: Guide,
-    noise: Callable[[int], Tensor],
-    known: Tensor | None = None,
-    cache: KVCache | None = None,
-    column: Tensor | None = None,
-    start: int = 0,
-) -> Iterator[Tensor]:
-    """Yield one column [B, K] a step; `pattern.deinterleave` of all of them gives the codes [B, K, num_frames].
+class Playable:
+    """What the loop can play: it says what the model is to do next, and takes what was chosen."""
+
+    executor: Executor
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether steps are left."""
+        raise NotImplementedError
+
+    def ask(self) -> Asked:
+        """What the model is to do next."""
+        raise NotImplementedError
+
+    def take(self, tokens: Tensor) -> list[Tensor]:
+        """Go on by a step whose codes are `tokens` [B, K]; the frames [B, K] that are whole now, if any."""
+        raise NotImplementedError
+
+
+class Piece(Playable):
+    """A batch of rows that is being played: what to ask the model next, and the frames that are whole.
 
     Args:
-        lm: in eval mode.
-        pattern, sampler, guide: order of the codebooks, choice of a code, mix of the guidance passes.
-        fused: conditions of all passes.
-        num_frames: T of the whole piece, the frames before `start` included.
-        noise: Gumbel noise [B, K, card] of a step.
-        known: [B, K, S] codes of the first steps that are decided already and stay, special_token_id elsewhere.
-        cache, column, start: to go on after a stop: the same cache, the last column yielded, its step + 1.
+        executor: runs the model's steps.
+        pattern: order of the codebooks.
+        fused: conditions of all passes of guidance.
+        choosing: sampler, guidance and noise.
+        num_frames: T of the whole piece, those that are told included.
+        told: [B, K, T0] codes of its first frames, which are decided already.
     """
-    if cache is None:
-        cache = lm.new_cache(fused.rows, fused.prefix_length + pattern.num_steps(num_frames))
-        lm.prefill(cache, fused.prefix, fused.cross, fused.cross_mask)  # conditions in, no sound yet
-    if column is None:
-        column = pattern.first_column(fused.batch_size, cache.memory.device)  # [B, K], all special
-    for step in range(start, pattern.num_steps(num_frames)):
-        frame = fused.frame(pattern.condition_frame(step, num_frames)) if fused.frame else None
-        hidden = lm.step(column, frame, cache)  # [M, D], the rows of every guidance pass
-        tokens = lm.head.sample(hidden, partial(sampler.choose, noise(step)), guide)  # [B, K]
-        column = pattern.mask(tokens, step, num_frames)  # special where no frame lives
-        if known is not None and step < known.shape[-1]:
-            column = torch.where(known[..., step] == pattern.special_token_id, column, known[..., step])
-        yield column
+
+    def __init__(
+        self,
+        executor: Executor,
+        pattern: Pattern,
+        fused: Fused,
+        choosing: Choosing,
+        *,
+        num_frames: int,
+        told: Tensor | None = None,
+    ) -> None:
+        self.executor, self.pattern, self.fused, self.num_frames = executor, pattern, fused, num_frames
+        self.session = executor.open(fused, choosing, fused.prefix_length + pattern.num_steps(num_frames))
+        self.column = pattern.first_column(fused.batch_size)  # [B, K], all special
+        self.step, self.frame, self.known = 0, 0, None  # type: tuple[int, int, Tensor | None]
+        frames = torch.arange(num_frames)
+        self.steps = torch.stack([pattern.step_of(k, frames) for k in range(pattern.n_q)], 1).tolist()  # [T, K]
+        self.decided: dict[int, Tensor] = {}  # step -> column, of frames that are not whole yet
+        if told is not None and told.shape[-1]:
+            self._hear(told)
+
+    @property
+    def is_playing(self) -> bool:
+        return self.step < self.pattern.num_steps(self.num_frames)
+
+    def ask(self) -> Asked:
+        condition = self.fused.frame
+        frame = condition(self.pattern.condition_frame(self.step, self.num_frames)) if condition else None
+        return Asked(self.session, self.column, frame, self.step)
+
+    def take(self, tokens: Tensor) -> list[Tensor]:
+        self.column = self.pattern.mask(tokens, self.step, self.num_frames)  # special where no frame lives
+        if self.known is not None and self.step < self.known.shape[-1]:
+            told = self.known[..., self.step]
+            self.column = torch.where(told == self.pattern.special_token_id, self.column, told)
+        self.decided[self.step] = self.column
+        self.step += 1
+        whole = []
+        while self.frame < self.num_frames and max(self.steps[self.frame]) < self.step:
+            places = enumerate(self.steps[self.frame])
+            whole.append(torch.stack([self.decided[step][:, k] for k, step in places], 1))
+            self.frame += 1
+        oldest = min(self.steps[self.frame]) if self.frame < self.num_frames else self.step
+        self.decided = {step: column for step, column in self.decided.items() if step >= oldest}
+        return whole
+
+    def _hear(self, told: Tensor) -> None:
+        """Let the model read frames that are decided already; the first step is one that decides another."""
+        self.known = self.pattern.interleave(told)  # [B, K, S]
+        self.frame = told.shape[-1]
+        self.step = min(self.steps[self.frame])
+        first = self.pattern.first_column(len(told))[..., None]
+        self.executor.read(self.session, torch.cat((first, self.known[..., : self.step - 1]), -1))
+        self.column = self.known[..., self.step - 1]
+
+
+def play(piece: Playable) -> Iterator[Tensor]:
+    """Play one piece: its frames [B, K], each as soon as its last codebook is decided."""
+    for _, frame in play_together([piece], slots=1):
+        yield frame
+
+
+def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Playable, Tensor]]:
+    """Play up to `slots` pieces at a time; when one ends, the next takes its place (continuous batching).
+
+    Args:
+        pieces: of one executor; each is taken when there is room for it.
+
+    Yields:
+        A piece and its next frame [B, K]. A piece makes the same codes alone and in any company, where the executor
+        keeps `rows_apart`.
+    """
+    waiting, playing = iter(pieces), list[Playable]()
+    while True:
+        playing += islice(waiting, slots - len(playing))
+        if not playing:
+            return
+        tokens = playing[0].executor.step([piece.ask() for piece in playing])
+        for piece, codes in zip(playing, tokens, strict=True):
+            for frame in piece.take(codes):
+                yield piece, frame
+        playing = [piece for piece in playing if piece.is_playing]

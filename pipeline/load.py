@@ -10,10 +10,11 @@ from torch import Tensor
 
 from .. import registry
 from ..conditioning.attributes import AttributeHeads
-from ..errors import CheckpointError, ConfigError, UnknownNameError
+from ..errors import CheckpointError, ConfigError
 from ..models import int8
+from ..models.native.programs import Packer
 from . import checkpoint, hub
-from .params import PRECISIONS
+from .executors.choice import build, choose
 from .performer import Performer
 from .pipeline import Pipeline
 
@@ -22,37 +23,34 @@ __all__ = ["load"]
 logger = logging.getLogger(__name__)
 
 
-def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> Pipeline:
+def load(name: str = "etude", device: str = "auto", precision: str = "auto", executor: str = "auto") -> Pipeline:
     """Load a model.
 
     Args:
         name: an embedded model; a folder of ours (config.yaml), or one that transformers saved (config.json); or the id
             of a MusicGen on the hub, such as facebook/musicgen-small, with @revision to pin it.
         device: auto or cpu; this release plays on the CPU only.
-        precision: of the transformer while it plays. int8 is faster; auto takes it for weights that are stored as
-            int8, where it loses next to nothing, on CPUs that have the instructions. Otherwise fp32. MusicGen knows
-            bf16, too, which takes half the memory.
+        precision: of the transformer's matrices: fp32, bf16, int8 or int4; fewer bits are faster and take less memory.
+            auto is int8 for weights that are stored as int8, where it loses next to nothing, and fp32 otherwise.
+        executor: native, which is compiled for this processor on first use; reference, which is PyTorch; or auto, the
+            first that can be used. All precisions are native's; the reference has int8 for all models and bf16 for
+            MusicGen.
 
     Raises:
-        UnknownNameError: no such model or precision.
+        UnknownNameError: no such model, precision or executor.
         CheckpointError: weights that are missing, damaged or of another version, or a hub that cannot be reached.
-        ConfigError: a device or precision that this model cannot use.
+        ConfigError: a device, precision or executor that cannot be used here.
     """
     if device not in ("auto", "cpu"):
         raise ConfigError(f"device is '{device}', but this release plays on the CPU only. Use auto or cpu.")
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
-    if precision == "int8" and not int8.available():
-        raise ConfigError("precision is 'int8', but this PyTorch on this CPU has no fast int8 product. Use fp32.")
+    executor = choose(executor, precision)
     folder = checkpoint.find_folder(name)
     if checkpoint.family(folder) == "musicgen":
-        return _load_musicgen(folder, name, precision)
-    return _load_etude(folder, precision)
+        return _load_musicgen(folder, name, precision, executor)
+    return _load_etude(folder, precision, executor)
 
 
-def _load_etude(folder: Path, precision: str) -> Pipeline:
-    if precision == "bf16":
-        raise ConfigError("precision is 'bf16', which this model does not play in. Use auto, fp32 or int8.")
+def _load_etude(folder: Path, precision: str, executor: str) -> Pipeline:
     config, tensors = checkpoint.load(folder)
     codec = registry.build("codecs", **config["codec"])
     performer = Performer(lm=config["lm"], conditioners=config["conditioners"])
@@ -62,27 +60,28 @@ def _load_etude(folder: Path, precision: str) -> Pipeline:
         module.eval().requires_grad_(False)
     if precision == "auto":
         stored = any(prefix.startswith("performer.") for prefix in config.get("int8", []))
-        precision = "int8" if stored and int8.available() else "fp32"
-    if precision == "int8":
-        int8.to_int8(performer.lm)
-    return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), precision=precision)
+        precision = "int8" if stored and (executor == "native" or int8.available()) else "fp32"
+    player = build(performer.lm, executor, precision)
+    return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), executor=player)
 
 
-def _load_musicgen(folder: Path, name: str, precision: str) -> Pipeline:
+def _load_musicgen(folder: Path, name: str, precision: str, executor: str) -> Pipeline:
     """Load a folder of ours or of transformers; auto is fp32."""
     from .convert import load_converted
     from .musicgen import MusicGen
     from .musicgen_checkpoint import load_parts
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    if (folder / "config.yaml").is_file():
-        parts, licence = load_converted(folder, dtype), str(checkpoint.read_config(folder)["licence"])
-    else:
-        parts, licence = load_parts(folder, dtype), hub.licence_of(folder)
-    logger.warning("licence of the weights of %s: %s", name, licence)
     precision = "fp32" if precision == "auto" else precision
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    packer = Packer(precision) if executor == "native" else None
+    if (folder / "config.yaml").is_file():
+        parts, licence = load_converted(folder, dtype, packer), str(checkpoint.read_config(folder)["licence"])
+    else:
+        parts, licence = load_parts(folder, dtype, packer), hub.licence_of(folder)
+    logger.warning("licence of the weights of %s: %s", name, licence)
     revision = folder.name if hub.is_hub_id(name) else ""  # the cache names a snapshot after its commit
-    return MusicGen(parts, name=name, licence=licence, precision=precision, revision=revision)
+    player = build(parts.lm, executor, precision, packer)
+    return MusicGen(parts, name=name, licence=licence, executor=player, revision=revision)
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..conditioning.base import Condition
 from ..errors import AudioError, ConfigError
-from ..models import half, int8
 from . import checkpoint, sidecar
+from .executors.base import Choosing, Executor
 from .fuse import Fused
+from .generate import play
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
-from .long_form import play_windows
+from .long_form import LongPiece
 from .musicgen_checkpoint import MusicGenParts
 from .noise import GumbelNoise
 from .params import GenerationParams, resolve_params
@@ -52,22 +53,18 @@ class MusicGen(Pipeline):
         parts: its modules.
         name: folder or hub id.
         licence: of the weights.
-        precision: fp32, bf16 or int8, of the transformer.
+        executor: what runs its transformer.
         revision: of a model of the hub.
     """
 
     has_stems = False
 
     def __init__(
-        self, parts: MusicGenParts, *, name: str, licence: str, precision: str = "fp32", revision: str = ""
+        self, parts: MusicGenParts, *, name: str, licence: str, executor: Executor, revision: str = ""
     ) -> None:
         self.config = {"sampling": parts.settings["sampling"], "licence": licence}
-        self.codec, self.parts = parts.codec, parts
-        self.name, self.precision, self.revision = name, precision, revision
-        if precision == "int8":
-            int8.to_int8(parts.lm)
-        elif precision == "bf16" and not half.has_fast_bf16():
-            half.to_half(parts.lm)
+        self.codec, self.parts, self.executor = parts.codec, parts, executor
+        self.name, self.revision = name, revision
         delays = [level // parts.channels for level in range(parts.lm.n_q)]
         self.pattern = Delay(n_q=parts.lm.n_q, special_token_id=parts.lm.special_token_id, delays=delays)
 
@@ -110,7 +107,7 @@ class MusicGen(Pipeline):
         given = self._given(params, duration)
         clock.stop("compose")
         num_frames, frames = self._num_frames(duration), []
-        for frame in self._play(text, chroma, given, duration, params, seed):
+        for frame in play(self._begin(text, chroma, given, duration, params, seed)):
             frames.append(frame)
             if progress:
                 progress(len(frames), num_frames)
@@ -184,7 +181,7 @@ class MusicGen(Pipeline):
         words = torch.cat([text.tensor, torch.zeros_like(text.tensor)][:passes])
         return Fused(rows, passes, prefix=torch.cat((melody(told).tensor.type_as(words), words), 1))
 
-    def _play(
+    def _begin(
         self,
         text: Condition,
         chroma: Chroma | None,
@@ -192,19 +189,16 @@ class MusicGen(Pipeline):
         duration: float,
         params: GenerationParams,
         seed: int,
-    ) -> Iterator[Tensor]:
-        """Play frame by frame: codes [1, K]."""
+    ) -> LongPiece:
         lm, rate = self.parts.lm, self.codec.frame_rate
         guidance = Guidance(params.guidance_scale if params.guidance_scale is not None else 1.0)
         sampling = SamplingParams(params.temperature, params.top_k or 0, params.top_p or 1.0, params.min_p or 0.0)
-        return play_windows(
-            lm,
+        return LongPiece(
+            self.executor,
             self.pattern,
-            build_sampler(sampling),
             functools.partial(self.conditions, text, chroma, len(guidance.passes) > 1),
+            Choosing(build_sampler(sampling), guidance, GumbelNoise([seed], [0], n_q=lm.n_q, card=lm.card)),
             num_frames=self._num_frames(duration),
-            guide=guidance,
-            noise=GumbelNoise([seed], [0], n_q=lm.n_q, card=lm.card),
             window=round(WINDOW * rate),
             stride=round(STRIDE * rate),
             given=given,
@@ -253,8 +247,8 @@ class MusicGen(Pipeline):
         plan = self._plan(prompt, params, seed)
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
-        frames = self._play(text, chroma, self._given(params, duration), duration, params, seed)
-        blocks = (self._sides(block) for block in in_blocks(frames))
+        piece = self._begin(text, chroma, self._given(params, duration), duration, params, seed)
+        blocks = (self._sides(block) for block in in_blocks(play(piece)))
         pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 

@@ -5,6 +5,7 @@ Every tensor is accounted for: one that is missing, left over or of another shap
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ..conditioning.t5 import T5
 from ..errors import CheckpointError
 from ..models.half import has_fast_bf16
 from ..models.musicgen import MusicGenLM
+from ..models.native.programs import Packer
 from .audit import Audit, Stored
 from .tensor_file import TensorFiles, read_json
 
@@ -119,15 +121,17 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
-def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenParts:
+def load_parts(folder: Path, dtype: torch.dtype = torch.float32, packer: Packer | None = None) -> MusicGenParts:
     """Load a folder that transformers saved; the transformer in `dtype`, T5 if it can, the codec in float32.
+
+    `packer`, if given, takes the matrices of the transformer as they are read; its modules hold none then.
 
     Raises:
         CheckpointError: a broken configuration or file, or tensors that do not fit; each is named.
     """
     settings, files = read_settings(folder), TensorFiles(folder)
     parts, audit = build_parts(settings, files), Audit(files)
-    audit.fill(parts.lm, lm_sources(parts.lm), dtype)
+    fill_lm(audit, parts.lm, lm_sources(parts.lm), dtype, packer)
     audit.fill(parts.text, text_sources(parts.text), text_dtype(dtype))
     if parts.melody is not None:
         names = {name: [name.replace("project", "audio_enc_to_dec_proj")] for name in _names(parts.melody)}
@@ -135,6 +139,16 @@ def load_parts(folder: Path, dtype: torch.dtype = torch.float32) -> MusicGenPart
     audit.fill(parts.codec, codec_sources(parts.codec, files), torch.float32)
     audit.ignore(*DERIVED)
     return finish(parts, audit, folder)
+
+
+def fill_lm(
+    audit: Audit, lm: MusicGenLM, sources: dict[str, list[str]], dtype: torch.dtype, packer: Packer | None
+) -> None:
+    """Fill the transformer, or pack its matrices, from float32."""
+    if packer is None:
+        audit.fill(lm, sources, dtype)
+    else:
+        audit.fill(lm, sources, torch.float32, functools.partial(packer.keep, lm))
 
 
 def text_dtype(dtype: torch.dtype) -> torch.dtype:

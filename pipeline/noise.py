@@ -5,6 +5,7 @@ So an item draws the same noise alone, in any batch, in any shard and in any ord
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -64,6 +65,7 @@ class GumbelNoise:
         n_q: codebooks K.
         card: entries of a codebook.
         device: where the numbers are made.
+        first_step: of the piece, where step 0 is asked for; for a window that starts later than the piece.
     """
 
     def __init__(
@@ -74,16 +76,23 @@ class GumbelNoise:
         n_q: int,
         card: int,
         device: torch.device | str | None = None,
+        first_step: int = 0,
     ) -> None:
         if len(seeds) != len(items):
             raise ConfigError(f"{len(seeds)} seeds for {len(items)} items; give one of each a row.")
         for seed in seeds:
             if not -(2**63) <= seed < 2**64:
                 raise ConfigError(f"seed {seed} has more than 64 bits. Use -2**63 to 2**64 - 1.")
-        self.shape = (n_q, card)
+        self.shape, self.first_step = (n_q, card), first_step
         keys = _mix(torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64) + GOLDEN)
         self.keys = _child(keys, torch.tensor([_signed(item) for item in items])).to(device)
 
+    def shifted(self, first_step: int) -> GumbelNoise:
+        """The same noise, for a window whose step 0 is step `first_step` of the piece."""
+        window = copy.copy(self)
+        window.first_step = first_step
+        return window
+
     def __call__(self, step: int) -> Tensor:
         """Noise [B, K, card] float32 of a step; step 7 is the same whether or not steps 0..6 were asked for."""
-        return uniform(_child(self.keys, torch.tensor(step)), self.shape).log_().neg_().log_().neg_()
+        return uniform(_child(self.keys, torch.tensor(self.first_step + step)), self.shape).log_().neg_().log_().neg_()

@@ -30,6 +30,7 @@ __all__ = [
     "DEFAULT_DURATION",
     "LONG",
     "MAX_DURATION",
+    "EXECUTORS",
     "PRECISIONS",
     "RUNGS",
     "GenerationParams",
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-PRECISIONS = ("auto", "fp32", "bf16", "int8")  # of the matrices while playing
+PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")  # of the matrices while playing
+EXECUTORS = ("auto", "native", "reference")
 RUNGS = {"notes": (), "plan": ("notes",), "text": ("notes", "plan")}  # what the network is not told
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces

@@ -5,7 +5,8 @@ Knows no sound and no words: notes, plan and a text embedding in, codes out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +15,19 @@ from ..composition.plan import MusicalPlan
 from ..composition.score import ROLES, Score
 from ..conditioning.notes import note_array, note_roll
 from ..conditioning.plan import plan_frames
+from .executors.base import Choosing, Executor
 from .fuse import Fused
-from .generate import stream_columns
+from .generate import Piece
 from .guidance import Guidance
 from .noise import GumbelNoise
 from .patterns.parallel import Parallel
 from .performer import Performer
 from .samplers.base import Sampler
 
-__all__ = ["NUM_ROWS", "play_columns"]
+__all__ = ["NUM_ROWS", "Performance", "begin"]
 
-# Every role has its own row. A float product rounds a row differently in a batch of another length, so there all rows
-# are computed whichever roles play: stems stay bit-exact when another role is left out. int8 products work row by row.
+# Every role has its own row. PyTorch's float products round a row differently in a batch of another length, so there
+# all rows are computed whichever roles play: stems stay bit-exact when another role is left out.
 NUM_ROWS = len(ROLES)
 BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
@@ -95,7 +97,8 @@ class _Conditions:
 
 
 @torch.inference_mode()
-def play_columns(
+def begin(
+    executor: Executor,
     performer: Performer,
     score: Score,
     plan: MusicalPlan,
@@ -108,30 +111,39 @@ def play_columns(
     num_frames: int,
     frame_rate: float,
     untold: Sequence[str] = (),
-    rows_apart: bool = False,
-) -> Iterator[Tensor]:
-    """Play some roles of a score, frame by frame.
+) -> Performance:
+    """Make ready to play some roles of a score.
 
     Args:
-        performer: in eval mode.
+        executor: of the performer's language model.
+        performer: in eval mode; its conditioners are used.
         score, plan: what to play.
         text: [1, E] embedding of the prompt.
-        roles: which to yield, in this order; the others are silent.
+        roles: which to play, in this order; the others are silent.
         seeds: role -> seed; the same seed gives the same codes, whatever the other roles do.
         num_frames: T.
         untold: conditioners that no row hears, such as notes and plan.
-        rows_apart: whether a row of this performer comes out the same in a batch of any length.
-
-    Yields:
-        Codes [R, K] int64 of the next frame, a row for each of `roles`.
     """
-    lm = performer.lm
-    rows = [role for role in ROLES if role in roles] if rows_apart else list(ROLES)
+    rows = [role for role in ROLES if role in roles] if executor.rows_apart else list(ROLES)
     conditions = _Conditions(performer, score, plan, text, roles, rows, guidance.passes, untold, frame_rate)
     items = [ROLES.index(role) for role in rows]
-    noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=lm.n_q, card=lm.card)
-    fused = Fused(len(rows), len(guidance.passes), conditions)
-    pattern = Parallel(n_q=lm.n_q, special_token_id=lm.special_token_id)
-    chosen = [rows.index(role) for role in roles]
-    for column in stream_columns(lm, pattern, sampler, fused, num_frames=num_frames, guide=guidance, noise=noise):
-        yield column[chosen]
+    noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=executor.n_q, card=executor.card)
+    return Performance(
+        executor,
+        Parallel(n_q=executor.n_q, special_token_id=executor.special_token_id),
+        Fused(len(rows), len(guidance.passes), conditions),
+        Choosing(sampler, guidance, noise),
+        num_frames=num_frames,
+        chosen=[rows.index(role) for role in roles],
+    )
+
+
+class Performance(Piece):
+    """A piece whose rows are roles; of those that are played, only the `chosen` ones are given out, in that order."""
+
+    def __init__(self, *parts: Any, chosen: Sequence[int], **settings: Any) -> None:
+        super().__init__(*parts, **settings)
+        self.chosen = list(chosen)
+
+    def take(self, tokens: Tensor) -> list[Tensor]:
+        return [frame[self.chosen] for frame in super().take(tokens)]

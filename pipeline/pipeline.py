@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,20 +20,20 @@ from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
+from .executors.base import Executor
+from .generate import play
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .mixer import HEADROOM, mix, mix_stream, place
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
-from .perform import play_columns
+from .perform import Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
-from .threads import at_most, each_with_at_most
 from .understand import understand
 
 __all__ = ["Pipeline", "Progress"]
 
-LOOP_THREADS = 1  # for a model as small as etude
 Progress = Callable[[int, int], Any]  # frames done, frames in all
 
 
@@ -43,8 +43,8 @@ class Pipeline:
     Args:
         config: the model's resolved configuration.
         codec, performer, heads: its parts, in eval mode.
-        name, sha256: which weights these are.
-        precision: of the transformer's matrices, fp32 or int8.
+        name: which weights these are.
+        executor: what runs the performer's language model.
     """
 
     def __init__(
@@ -55,12 +55,17 @@ class Pipeline:
         heads: AttributeHeads,
         *,
         name: str,
-        precision: str = "fp32",
+        executor: Executor,
     ) -> None:
         self.config, self.codec, self.performer, self.heads = config, codec, performer, heads
-        self.name, self.sha256, self.precision = name, str(config.get("sha256", "")), precision
+        self.name, self.sha256, self.executor = name, str(config.get("sha256", "")), executor
 
     has_stems = True  # whether it plays role by role
+
+    @property
+    def precision(self) -> str:
+        """Of the transformer's matrices: fp32, bf16, int8 or int4."""
+        return self.executor.precision
 
     @property
     def sample_rate(self) -> int:
@@ -142,7 +147,8 @@ class Pipeline:
     def facts(self) -> dict[str, str]:
         """Which weights these are, for the sidecar."""
         licence = str(self.config.get("licence", ""))
-        return {"name": self.name, "sha256": self.sha256, "precision": self.precision, "licence": licence}
+        played = {"precision": self.precision, "executor": self.executor.name}
+        return {"name": self.name, "sha256": self.sha256, **played, "licence": licence}
 
     def _provenance(self, params: GenerationParams, heard: dict[str, Any]) -> dict[str, Any]:
         """Stage -> what made it."""
@@ -181,12 +187,11 @@ class Pipeline:
         """Let the network play the roles of a score that are wanted: role -> codes [K, T]."""
         roles = self.roles(score, params)
         num_frames = self.codec.num_frames(round(plan.duration * self.sample_rate))
-        codes = torch.empty((len(roles), self.performer.lm.n_q, num_frames), dtype=torch.int16)
-        with at_most(LOOP_THREADS):
-            for frame, column in enumerate(self.columns(score, plan, text, params, seed)):
-                codes[..., frame] = column
-                if progress:
-                    progress(frame + 1, num_frames)
+        codes = torch.empty((len(roles), self.executor.n_q, num_frames), dtype=torch.int16)
+        for frame, column in enumerate(play(self.begin(score, plan, text, params, seed))):
+            codes[..., frame] = column
+            if progress:
+                progress(frame + 1, num_frames)
         return {role: codes[row].long() for row, role in enumerate(roles)}
 
     def roles(self, score: Score, params: GenerationParams) -> list[str]:
@@ -200,12 +205,11 @@ class Pipeline:
             raise ConfigError("no role is left to play. Take one role out of `without`, or change the plan.")
         return roles
 
-    def columns(
-        self, score: Score, plan: MusicalPlan, text: Tensor, params: GenerationParams, seed: int
-    ) -> Iterator[Tensor]:
-        """Play frame by frame: codes [R, K], a row for each of `roles`."""
+    def begin(self, score: Score, plan: MusicalPlan, text: Tensor, params: GenerationParams, seed: int) -> Performance:
+        """Make ready to play, a row for each of `roles`."""
         roles = self.roles(score, params)
-        return play_columns(
+        return begin(
+            self.executor,
             self.performer,
             score,
             plan,
@@ -217,7 +221,6 @@ class Pipeline:
             num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
             frame_rate=self.codec.frame_rate,
             untold=RUNGS[params.rung],
-            rows_apart=self.precision == "int8",
         )
 
     def stream(self, prompt: str, **params: Any) -> SoundStream:
@@ -242,7 +245,7 @@ class Pipeline:
         tracks = {track.role: track for track in score.tracks}
         playing = [tracks[role] for role in self.roles(score, params)]
         length = round(plan.duration * self.sample_rate)
-        blocks = each_with_at_most(LOOP_THREADS, streaming.in_blocks(self.columns(score, plan, text, params, seed)))
+        blocks = streaming.in_blocks(play(self.begin(score, plan, text, params, seed)))
         stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)

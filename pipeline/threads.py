@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 
-__all__ = ["at_most", "each_with_at_most"]
-
-T = TypeVar("T")
+__all__ = ["at_most"]
 
 
 @contextmanager
@@ -26,14 +23,3 @@ def at_most(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def each_with_at_most(count: int, items: Iterator[T]) -> Iterator[T]:
-    """Yield `items`, each made with at most `count` threads; whoever takes them has all of them."""
-    while True:
-        with at_most(count):
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-        yield item

@@ -231,7 +231,7 @@ def test_kept_codes_are_decoded_again_without_the_network(
     layout: str, batch: Batch, nano_model: Path, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert batch(ROWS[:1], "--keep-codes", "--format", "wav", "--layout", layout) == 0
-    monkeypatch.setattr(pipeline, "columns", None)  # whoever asks the network gets an error
+    monkeypatch.setattr(pipeline, "begin", None)  # whoever asks the network gets an error
     again = ["batch", "--from-codes", "out", "--model", str(nano_model), "--format", "wav"]
     assert run([*again, "-o", "same"]) == 0
     assert run([*again, "-o", "same"]) == 0

@@ -100,7 +100,9 @@ BAD = {
     "device": (["x", "--device", "gpu"], "--device is 'gpu'"),
     "rung": (["x", "--rung", "note"], "Did you mean 'notes'"),
     "rung and guidance": (["x", "--rung", "text", "--plan-guidance", "2"], "plan_guidance has no effect"),
-    "precision": (["x", "--precision", "int4"], "No precision named 'int4'"),
+    "precision": (["x", "--precision", "int2"], "No precision named 'int2'"),
+    "executor": (["x", "--executor", "gpu"], "No executor named 'gpu'"),
+    "int4": (["x", "--executor", "reference", "--precision", "int4"], "reference executor does not have"),
     "model": (["x", "--model", "etuud"], "No model named 'etuud'"),
     "compose prompt": (["compose", " "], "prompt"),
     "compose midi": (["compose", "x", "--midi", "nowhere/a.mid"], "'nowhere' does not exist"),
@@ -192,7 +194,7 @@ def test_help_and_version_say_what_there_is(cli: Cli) -> None:
     options = (
         "duration seed num-samples output format guidance-scale temperature top-k top-p min-p bpm key chords style"
     )
-    options += " instruments plan model device precision rung loudness overwrite json stems without bars debug"
+    options += " instruments plan model device precision executor rung loudness overwrite json stems without bars debug"
     assert code == 0
     assert all(f"--{name}" in out for name in options.split())
     assert all(name in out for name in ("compose", "inspect", "models", "list", "train"))

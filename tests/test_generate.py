@@ -9,8 +9,11 @@ import torch
 from gen_audio import registry
 from gen_audio.errors import ConfigError, ShapeError
 from gen_audio.models.lm import CodecLM
+from gen_audio.pipeline import generate
+from gen_audio.pipeline.executors.base import Choosing
+from gen_audio.pipeline.executors.reference import Reference
 from gen_audio.pipeline.fuse import Fused
-from gen_audio.pipeline.generate import stream_columns
+from gen_audio.pipeline.generate import Piece
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.patterns.base import Pattern
@@ -38,20 +41,18 @@ def conditions(rows: int = 3) -> Tensor:
     return torch.randn(rows, FRAMES, WIDTH, generator=torch.Generator().manual_seed(2))
 
 
+def piece(
+    lm: CodecLM, pattern: Pattern, fused: Fused, rows: slice = slice(None), guide: Guidance | None = None
+) -> Piece:
+    noise = GumbelNoise(SEEDS[rows], ITEMS[rows], n_q=N_Q, card=CARD)
+    choosing = Choosing(build_sampler(SamplingParams(top_k=8)), guide or Guidance(), noise)
+    return Piece(Reference(lm), pattern, fused, choosing, num_frames=FRAMES)
+
+
 def play(
     lm: CodecLM, pattern: Pattern, fused: Fused, rows: slice = slice(None), guide: Guidance | None = None
 ) -> Tensor:
-    noise = GumbelNoise(SEEDS[rows], ITEMS[rows], n_q=N_Q, card=CARD)
-    columns = stream_columns(
-        lm,
-        pattern,
-        build_sampler(SamplingParams(top_k=8)),
-        fused,
-        num_frames=FRAMES,
-        guide=guide or Guidance(),
-        noise=noise,
-    )
-    return pattern.deinterleave(torch.stack(list(columns), -1))
+    return torch.stack(list(generate.play(piece(lm, pattern, fused, rows, guide))), -1)
 
 
 @pytest.mark.parametrize("head", ["depth", "parallel"])
@@ -84,18 +85,42 @@ def test_the_loop_draws_from_the_teacher_forced_logits() -> None:
             assert torch.equal(sampler(logits[:, level, step], noise(step)[:, level], level), codes[:, level, step])
 
 
-def test_going_on_from_a_cache_equals_no_pause() -> None:
+@pytest.mark.parametrize("name", registry.names("pipeline.patterns"))
+def test_frames_come_as_soon_as_they_are_whole(name: str) -> None:
+    lm, pattern = model(), pattern_of(name)
+    playing = piece(lm, pattern, Fused.whole(conditions(), batch_size=3))
+    frames: list[Tensor] = []
+    while playing.is_playing:
+        frames += playing.take(playing.executor.step([playing.ask()])[0])
+        whole = [
+            f for f in range(FRAMES) if all(int(pattern.step_of(k, torch.tensor(f))) < playing.step for k in range(N_Q))
+        ]
+        assert len(frames) == len(whole)
+    assert torch.equal(torch.stack(frames, -1), play(lm, pattern, Fused.whole(conditions(), batch_size=3)))
+
+
+def test_a_piece_that_is_told_its_beginning_goes_on_as_if_it_had_played_it() -> None:
+    lm, pattern = model(), pattern_of("delay")
+    bare = Fused(3)
+    whole = play(lm, pattern, bare)
+    noise = GumbelNoise(SEEDS, ITEMS, n_q=N_Q, card=CARD)
+    choosing = Choosing(build_sampler(SamplingParams(top_k=8)), Guidance(), noise)
+    rest = Piece(Reference(lm), pattern, bare, choosing, num_frames=FRAMES, told=whole[..., :4])
+    assert torch.equal(torch.stack(list(generate.play(rest)), -1), whole[..., 4:])
+
+
+def test_pieces_played_together_are_those_played_alone() -> None:
     lm, pattern, frames = model(), pattern_of("delay"), conditions()
-    fused, noise = Fused.whole(frames, batch_size=3), GumbelNoise(SEEDS, ITEMS, n_q=N_Q, card=CARD)
-    settings = {"num_frames": FRAMES, "guide": Guidance(), "noise": noise}
-    sampler = build_sampler(SamplingParams())
-    whole = list(stream_columns(lm, pattern, sampler, fused, **settings))
-    cache, column = lm.new_cache(3), pattern.first_column(3)
-    first = stream_columns(lm, pattern, sampler, fused, cache=cache, column=column, **settings)
-    parts = [next(first) for _ in range(4)]
-    first.close()
-    parts += stream_columns(lm, pattern, sampler, fused, cache=cache, column=parts[-1], start=4, **settings)
-    assert torch.equal(torch.stack(parts), torch.stack(whole))
+    alone = {
+        row: play(lm, pattern, Fused.whole(frames[row : row + 1], batch_size=1), slice(row, row + 1))
+        for row in range(3)
+    }
+    waiting = [piece(lm, pattern, Fused.whole(frames[r : r + 1], batch_size=1), slice(r, r + 1)) for r in range(3)]
+    found: dict[Piece, list[Tensor]] = {one: [] for one in waiting}
+    for one, frame in generate.play_together(waiting, slots=2):
+        found[one].append(frame)  # type: ignore[index]
+    for row, one in enumerate(waiting):
+        assert torch.equal(torch.stack(found[one], -1), alone[row])
 
 
 def test_a_prefix_is_heard() -> None:
@@ -149,4 +174,5 @@ def test_wrong_conditions_are_refused() -> None:
 
 
 def test_the_loop_stays_readable_at_a_glance() -> None:
-    assert len(inspect.getsource(stream_columns).splitlines()) <= 41  # forty lines and the decorator
+    assert len(inspect.getsource(generate.play_together).splitlines()) <= 25
+    assert len(inspect.getsource(Piece).splitlines()) <= 80

@@ -18,11 +18,13 @@ from gen_audio.conditioning.t5 import MAX_TOKENS
 from gen_audio.errors import AudioError, CheckpointError, ConfigError, UnknownNameError
 from gen_audio.pipeline import checkpoint, hub, musicgen
 from gen_audio.pipeline.convert import convert
+from gen_audio.pipeline.executors.base import Choosing
 from gen_audio.pipeline.fuse import Fused
-from gen_audio.pipeline.generate import stream_columns
+from gen_audio.pipeline.generate import Piece, play
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.long_form import first_frame
 from gen_audio.pipeline.musicgen import MusicGen
+from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.samplers.greedy import Greedy
 from gen_audio.pipeline.tensor_file import TensorFiles
 from safetensors.torch import load_file, save_file
@@ -38,13 +40,18 @@ def theirs(tiny_musicgen: Callable[[str], Any]) -> Callable[[str], Any]:
     return tiny_musicgen
 
 
+@pytest.fixture(scope="module", params=["native", "reference"])
+def executor(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def ours(theirs: Callable[[str], Any]) -> Callable[[str], MusicGen]:
+def ours(theirs: Callable[[str], Any], executor: str) -> Callable[[str], MusicGen]:
     loaded: dict[str, MusicGen] = {}
 
     def get(kind: str) -> MusicGen:
         if kind not in loaded:
-            loaded[kind] = load(str(theirs(kind).folder))  # type: ignore[assignment]
+            loaded[kind] = load(str(theirs(kind).folder), executor=executor)  # type: ignore[assignment]
         return loaded[kind]
 
     return get
@@ -81,14 +88,14 @@ def test_teacher_forced_logits_are_those_of_transformers(
     if with_melody and kind != "melody":
         pytest.skip("this model hears no melody")
     reference, model = theirs(kind).model, ours(kind)
-    lm, told = model.parts.lm, model.parts.text.prepare(PROMPTS)
-    steps = torch.randint(CARD, (3, lm.n_q, 64), generator=torch.Generator().manual_seed(1))
+    told = model.parts.text.prepare(PROMPTS)
+    steps = torch.randint(CARD, (3, model.executor.n_q, 64), generator=torch.Generator().manual_seed(1))
     columns = torch.cat((torch.full_like(steps[..., :1], CARD), steps[..., :-1]), -1).flatten(0, 1)
     chroma = chroma_of(model, tune()) if with_melody else None
     extra = {"input_features": chroma.expand(3, -1, -1)} if chroma is not None else {}
     wanted = reference(**told, decoder_input_ids=columns, **extra).logits[:, -64:]
     fused = model.conditions(model.parts.text(**told), None if chroma is None else lambda _: chroma, False, 0)
-    found = lm(steps, prefix=fused.prefix, cross=fused.cross, cross_mask=fused.cross_mask)
+    found = model.executor.logits(fused, steps)
     assert (found.flatten(0, 1) - wanted).abs().max() < 1e-4
     assert wanted.std() > 0.1  # so that agreement says something
 
@@ -113,10 +120,9 @@ def test_greedy_codes_of_a_padded_batch_are_identical_for_200_steps(
 
 
 def greedy(model: MusicGen, fused: Fused, num_frames: int, guide: Guidance) -> Tensor:
-    noise = torch.zeros(fused.batch_size, model.parts.lm.n_q, CARD)
-    settings = {"num_frames": num_frames, "guide": guide, "noise": lambda step: noise}
-    columns = stream_columns(model.parts.lm, model.pattern, Greedy(), fused, **settings)  # type: ignore[arg-type]
-    return model.pattern.deinterleave(torch.stack(list(columns), -1))
+    noise = GumbelNoise([0] * fused.batch_size, [0] * fused.batch_size, n_q=model.executor.n_q, card=CARD)
+    piece = Piece(model.executor, model.pattern, fused, Choosing(Greedy(), guide, noise), num_frames=num_frames)
+    return torch.stack(list(play(piece)), -1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -360,17 +366,23 @@ def test_a_converted_model_plays_the_same_and_is_verified(
         load(str(out))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_lower_precision_stays_near_the_logits(precision: str, theirs: Any, ours: Callable[[str], MusicGen]) -> None:
-    low = load(str(theirs("mono").folder), precision=precision)
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.1), ("int8", 0.2), ("int4", 1.5)])
+def test_lower_precision_stays_near_the_logits(
+    precision: str, bound: float, executor: str, theirs: Any, ours: Callable[[str], MusicGen]
+) -> None:
+    if precision == "int4" and executor == "reference":
+        with pytest.raises(ConfigError, match="int4"):
+            load(str(theirs("mono").folder), precision=precision, executor=executor)
+        return
+    low = load(str(theirs("mono").folder), precision=precision, executor=executor)
     steps = torch.randint(CARD, (1, 4, 32), generator=torch.Generator().manual_seed(1))
     found, wanted = [], []
     for model, logits in ((low, found), (ours("mono"), wanted)):
         assert isinstance(model, MusicGen)
         text = model.parts.text(**model.parts.text.prepare(["rock"]))
-        logits.append(model.parts.lm(steps, cross=text.tensor, cross_mask=text.mask))
+        logits.append(model.executor.logits(model.conditions(text, None, False, 0), steps))
     assert low.precision == precision
-    assert 0 < (found[0] - wanted[0]).abs().max() < 0.15 * wanted[0].std()
+    assert 0 < (found[0] - wanted[0]).abs().max() < bound * wanted[0].std()
 
 
 def test_a_tensor_is_read_in_place_and_in_the_wanted_type(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import registry
 from ...errors import ConfigError, GenAudioError, UnknownNameError
-from ..commands import check_device
-from ..params import PRECISIONS
+from ..commands import PLAYER, check_player
 from . import settings as settings_
 from .columns import PARAMETERS, parameter, plain
 from .items import Reader
@@ -34,9 +33,7 @@ def batch(options: Mapping[str, Any]) -> int:
     """Render a manifest, or decode kept codes again; return the exit code, 1 if a row was refused or failed."""
     if (options["manifest"] is None) == (options["from_codes"] is None):
         raise ConfigError("Give a MANIFEST of what to render, or --from-codes FOLDER with kept codes; one of them.")
-    check_device(options["device"])
-    if options["precision"] not in PRECISIONS:
-        raise UnknownNameError("precision", options["precision"], PRECISIONS)
+    check_player(options)
     out, shard = options["output"], read_shard(options["shard"])
     form = settings_.settle(out, {name: options[name] for name in FORM})
     registry.build(settings_.LAYOUTS, form.layout).check()
@@ -94,7 +91,7 @@ def _render(
     from .store import open_store, tag
     from .watch import Watch
 
-    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     model = {"sha256": pipeline.sha256, "precision": pipeline.precision}
     selection = Selection(reader, model, shard, options["retry_failed"], options["limit"])
     if options["dry_run"]:
@@ -126,7 +123,7 @@ def _again(options: Mapping[str, Any], out: Path, form: Settings) -> int:
     from .watch import Watch
 
     kept(source)  # which says whether there is anything to decode
-    pipeline = load(options["model"], device=options["device"], precision=options["precision"])
+    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     with open_store(out, form) as store:
         with Watch(None, store.home / "failed-1-of-1.jsonl", store.aside) as watch:
             decode_again(pipeline, source, store, watch, levels=options["levels"], loudness=loudness)

@@ -1,0 +1,69 @@
+// float32 matrices into the order of `matrix.h`.
+
+#pragma once
+
+#include "matrix.h"
+
+namespace native {
+
+inline Matrix* new_matrix(int precision, int n, int k) {
+    auto* m = new Matrix{precision, round_up(n, PANEL), round_up(k, BLOCK), 0, nullptr, nullptr, nullptr};
+    constexpr int BITS[] = {32, 16, 8, 4};
+    m->panel_bytes = size_t(PANEL) * m->k * BITS[precision] / 8;
+    size_t scales = precision == INT8 ? size_t(m->n) * 4 : precision == INT4 ? size_t(m->n) * m->blocks() * 2 : 0;
+    size_t bytes = m->panel_bytes * m->panels();
+    m->data = (char*)allocate(bytes + scales);
+    if (!m->data) {
+        delete m;
+        return nullptr;
+    }
+    m->scales = (float*)(m->data + bytes);
+    m->block_scales = (uint16_t*)(m->data + bytes);
+    std::memset(m->data, precision == INT8 ? 128 : precision == INT4 ? 0x88 : 0, bytes);
+    std::memset(m->scales, 0, scales);
+    return m;
+}
+
+inline void delete_matrix(Matrix* m) {
+    std::free(m->data);
+    delete m;
+}
+
+inline int clip(float x, int low, int high) { return std::min(std::max(int(std::nearbyint(x)), low), high); }
+
+// Output n of the matrix: weights w [k]. `scale`, if above zero, is the int8 scale that the weights were stored with.
+inline void pack_row(Matrix& m, int n, const float* w, int k, float scale) {
+    char* panel = m.data + n / PANEL * m.panel_bytes;
+    int lane = n % PANEL;
+    if (m.precision == FP32)
+        for (int i = 0; i < k; i++) ((float*)panel)[size_t(i) * PANEL + lane] = w[i];
+    if (m.precision == BF16)
+        for (int i = 0; i < k; i++) ((uint16_t*)panel)[(size_t(i / 2) * PANEL + lane) * 2 + i % 2] = narrow(w[i]);
+    if (m.precision == INT8) {
+        float peak = 0;
+        for (int i = 0; i < k; i++) peak = std::max(peak, std::abs(w[i]));
+        scale = scale > 0 ? scale : peak / 127;
+        m.scales[n] = scale;
+        for (int i = 0; i < k; i++)
+            ((uint8_t*)panel)[(size_t(i / 4) * PANEL + lane) * 4 + i % 4] =
+                uint8_t(128 + (scale > 0 ? clip(w[i] / scale, -127, 127) : 0));
+    }
+    if (m.precision == INT4)
+        for (int first = 0; first < k; first += BLOCK) {
+            int last = std::min(first + BLOCK, k);
+            float far = 0;  // the weight farthest from zero becomes -8, of the sixteen codes -8 .. 7
+            for (int i = first; i < last; i++) far = std::abs(w[i]) > std::abs(far) ? w[i] : far;
+            uint16_t half = narrow(far / -8);
+            uint32_t bits = uint32_t(half) << 16;
+            float step;
+            std::memcpy(&step, &bits, 4);
+            m.block_scales[(size_t(n / PANEL) * m.blocks() + first / BLOCK) * PANEL + lane] = half;
+            for (int i = first; i < last; i++) {
+                int code = 8 + (step != 0 ? clip(w[i] / step, -8, 7) : 0);
+                auto& byte = ((uint8_t*)panel)[(size_t(i / 8) * PANEL + lane) * 4 + i % 4];
+                byte = i % 8 < 4 ? uint8_t((byte & 0xf0) | code) : uint8_t((byte & 0x0f) | code << 4);
+            }
+        }
+}
+
+}  // namespace native
