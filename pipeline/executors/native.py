@@ -78,6 +78,7 @@ class Native(Executor):
     """
 
     name = "native"
+    slots = 4  # the matrices are read once for all of them; more gain little on a CPU, and each takes memory
     rows_apart = True
 
     def __init__(self, lm: CodecLM | MusicGenLM, packer: Packer, threads: int | None = None) -> None:
