@@ -32,6 +32,7 @@ IN_CACHE = (
     24 << 20
 )  # bytes of matrices that each thread may read for itself, because they stay in the processor's cache
 READ_AT_ONCE = 64  # known positions that go through the model together
+MOST_THREADS = 8  # unless more are asked for; they wait for each other several times a layer
 
 
 class NativeSession(Session):
@@ -71,7 +72,7 @@ class Native(Executor):
     Args:
         lm: whose matrices are packed, or were already.
         packer: of the precision that is wanted.
-        threads: as many as PyTorch uses, if nothing is said.
+        threads: if nothing is said, as many as PyTorch uses, and no more than 8.
 
     Raises:
         NativeError: it cannot be compiled here, or does not know this model.
@@ -83,7 +84,7 @@ class Native(Executor):
 
     def __init__(self, lm: CodecLM | MusicGenLM, packer: Packer, threads: int | None = None) -> None:
         super().__init__(lm.n_q, lm.card)
-        self.precision, self.threads = packer.precision, threads or torch.get_num_threads()
+        self.precision, self.threads = packer.precision, threads or min(torch.get_num_threads(), MOST_THREADS)
         self.model = compile_model(lm, packer, self.threads)
         self.half = self.precision != "fp32"
 
@@ -124,7 +125,7 @@ class Native(Executor):
             codes=codes,
             chosen=chosen,
             given=np.concatenate(given) if given else None,
-            apart=len(groups) >= self.threads and self.model.num_bytes <= IN_CACHE,
+            apart=self.model.num_bytes <= IN_CACHE,
             forced=forced is not None,
         )
         for session in sessions:
