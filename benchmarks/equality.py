@@ -46,7 +46,7 @@ def measure(folder: str, precisions: list[str]) -> dict[str, Any]:
 
 
 def compare(reference: Tensor, logits: Tensor) -> dict[str, Any]:
-    """Largest error of logits [B, K, S, card]; KL(reference || ours) in nats and agreement of the best, per codebook."""
+    """Compare logits [B, K, S, card]: largest error; per codebook, KL(reference || ours) in nats and same best."""
     told, ours = reference.log_softmax(-1), logits.log_softmax(-1)
     divergence = (told.exp() * (told - ours)).sum(-1).mean((0, 2))  # [K]
     agree = (reference.argmax(-1) == logits.argmax(-1)).float().mean((0, 2))

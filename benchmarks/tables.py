@@ -61,9 +61,9 @@ def _machine(report: dict[str, Any]) -> list[str]:
 def equality_table(equality: dict[str, Any]) -> list[str]:
     """How far the logits of each precision are from transformers in fp32."""
     lines = [
-        f"Teacher-forced logits of {len(equality['prompts'])} prompts x {equality['steps']} steps against transformers "
-        f"in fp32, whose logits have a deviation of {equality['logits_std']:.2f}; codecs on the same codes differ by at "
-        f"most {equality['codec_max_error']:.1e}. Random weights: differences of quality are measured elsewhere.",
+        f"Teacher-forced logits of {len(equality['prompts'])} prompts x {equality['steps']} steps against "
+        f"transformers in fp32, whose logits have a deviation of {equality['logits_std']:.2f}; codecs on the same "
+        f"codes differ by at most {equality['codec_max_error']:.1e}. Random weights say nothing about quality.",
         "",
         "| | largest error | KL, nats, per codebook | same best code, per codebook |",
         "|---|---|---|---|",
@@ -84,9 +84,9 @@ def musicgen_table(rows: Sequence[dict[str, Any]], report: dict[str, Any]) -> li
     frames = sorted({cell.frames for cell in cells})
     tokens = sorted({cell.tokens for cell in cells})
     lines = [
-        f"{' and '.join(map(str, frames))} frames a piece ({' and '.join(f'{count / 50:g}' for count in frames)} s), a "
-        f"prompt of {' and '.join(map(str, tokens))} tokens, guidance 3, top-k 250, temperature 1. Medians, and least to "
-        "most.",
+        f"{' and '.join(map(str, frames))} frames a piece ({' and '.join(f'{count / 50:g}' for count in frames)} s), "
+        f"prompts of {' and '.join(map(str, tokens))} tokens, guidance 3, top-k 250, temperature 1. Medians, and least "
+        "to most; runs in processes.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import gen_audio.pipeline.musicgen  # noqa: F401  what `load` imports is no part of the time to load
 from gen_audio import load
@@ -29,7 +29,7 @@ class Player:
         self.prompts = prompts(cell.batch, cell.tokens)
 
     def load(self, folder: str) -> None:
-        self.model: Any = load(folder, precision=self.cell.precision)
+        self.model = cast(Any, load(folder, precision=self.cell.precision))
         self.frame_rate = self.model.codec.frame_rate
         self.clock.watch(self.model.parts.text, "prepare", "text")
         self.clock.watch(self.model.parts.text, "forward", "text")
