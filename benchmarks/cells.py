@@ -66,6 +66,8 @@ def plan(tables: Sequence[str], frames: int, batches: Sequence[int], quick: bool
     cells = [Cell("main", "transformers", p, "sdpa", frames=frames) for p in ("fp32", "bf16")]
     cells += [Cell("main", "audiocraft", "fp32", frames=frames)]
     cells += [Cell("main", "ours", p, frames=frames) for p in ours]
+    for size in (1, *(size for size in sizes if size <= 16)):
+        cells += [Cell("etude", "etude", p, batch=size, frames=frames) for p in ("fp32", "int8")]
     cells += [Cell("variants", "transformers", p, v, frames=few) for p in ("fp32", "bf16") for v in ("sdpa", "eager")]
     cells += [Cell("variants", "transformers", p, "compiled", frames=few) for p in ("fp32", "bf16")]
     cells += [Cell("variants", "ours", p, frames=few) for p in ("fp32", "bf16")]
@@ -75,8 +77,6 @@ def plan(tables: Sequence[str], frames: int, batches: Sequence[int], quick: bool
     for size in (1, *sizes):
         cells += [Cell("batch", "transformers", p, "sdpa", size, frames=fewer) for p in ("fp32", "bf16")]
         cells += [Cell("batch", "ours", p, batch=size, frames=fewer) for p in ours]
-    for size in (1, *(size for size in sizes if size <= 16)):
-        cells += [Cell("etude", "etude", p, batch=size, frames=frames) for p in ("fp32", "int8")]
     return [cell for cell in cells if cell.table in tables and (not quick or _is_quick(cell))]
 
 

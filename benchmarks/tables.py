@@ -35,7 +35,9 @@ def page(report: dict[str, Any]) -> str:
         if not rows:
             continue
         lines += [f"### {name.capitalize()}: {what}", ""]
-        lines += etude_table(rows) if name == "etude" else [*musicgen_table(rows, report), "", *ratios(rows)]
+        lines += etude_table(rows) if name == "etude" else musicgen_table(rows, report)
+        if name != "etude":
+            lines += ["", *(["No ratios: the machine was not idle."] if report["busy"] else ratios(rows))]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 

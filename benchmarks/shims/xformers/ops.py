@@ -1,4 +1,4 @@
-"""The two functions that audiocraft names."""
+"""The names that audiocraft imports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 import torch
 
-__all__ = ["memory_efficient_attention", "unbind"]
+__all__ = ["LowerTriangularMask", "memory_efficient_attention", "unbind"]
+
+
+class LowerTriangularMask:
+    """Imported to see that it is there, and never made."""
 
 
 def unbind(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, ...]:
