@@ -17,8 +17,6 @@ from gen_audio.errors import GenAudioError
 from gen_audio.evaluation.random_musicgen import PROMPTS
 from torch import Tensor
 
-from benchmarks.teacher import teacher_forced
-
 __all__ = ["compare", "measure"]
 
 STEPS = 64
@@ -78,7 +76,7 @@ def _reference(folder: str) -> tuple[Tensor, Tensor, Tensor]:
 def _ours(model: Any, steps: Tensor) -> Tensor:
     """Logits [B, K, S, card] of our model, told `steps`."""
     text = model.parts.text(**model.parts.text.prepare(list(PROMPTS)))
-    return teacher_forced(model, model.parts.lm, model.conditions(text, None, False, 0), steps)
+    return model.executor.logits(model.conditions(text, None, False, 0), steps)
 
 
 if __name__ == "__main__":

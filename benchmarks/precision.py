@@ -37,7 +37,6 @@ from torch import Tensor
 
 from benchmarks import machine
 from benchmarks.cells import PRECISIONS
-from benchmarks.teacher import teacher_forced
 
 __all__ = ["main"]
 
@@ -55,7 +54,7 @@ class Piece:
 def compose(model: Any, count: int, seconds: float) -> list[Piece]:
     """Compose, render and encode `count` pieces."""
     renderer, rng, pieces = Renderer(None, model.sample_rate), random.Random(HELD_OUT), list[Piece]()
-    levels = model.performer.lm.n_q
+    levels = model.executor.n_q
     while len(pieces) < count:
         plan = draw_plan(rng, (seconds, seconds))
         try:
@@ -78,11 +77,11 @@ class FromPlan:
 @torch.inference_mode()
 def score(model: Any, pieces: Sequence[Piece]) -> Tensor:
     """Cross-entropy in nats of each level [K], over all frames of all stems."""
-    total, frames = torch.zeros(model.performer.lm.n_q), 0
+    total, frames = torch.zeros(model.executor.n_q), 0
     for piece in pieces:
         codes = torch.stack([piece.codes[role] for role in playing(piece)])  # [R, K, T]
         vectors = conditions(model, piece, codes.shape[-1])
-        logits = teacher_forced(model, model.performer.lm, Fused.whole(vectors, batch_size=len(codes)), codes)
+        logits = model.executor.logits(Fused.whole(vectors, batch_size=len(codes)), codes)
         losses = F.cross_entropy(logits.permute(0, 3, 1, 2), codes, reduction="none")  # [R, K, T]
         total, frames = total + losses.sum((0, 2)), frames + codes.shape[0] * codes.shape[2]
     return total / frames

@@ -35,7 +35,7 @@ def requests(pipeline: Pipeline) -> Iterator[Request]:
 
 @pytest.mark.parametrize("slots", [1, 2, 5])
 def test_every_request_comes_out_as_alone(pipeline: Pipeline, slots: int) -> None:
-    done = dict((request.tag, made) for request, made in play_requests(pipeline, requests(pipeline), slots))
+    done = {request.tag: made for request, made in play_requests(pipeline, requests(pipeline), slots)}
     assert list(done) != [prompt for prompt, _ in WISHES] or slots == 1  # short ones end before long ones
     for prompt, wishes in WISHES:
         alone, made = pipeline.generate(prompt, **wishes), done[prompt]
@@ -70,7 +70,7 @@ def test_a_request_fails_alone_unless_no_other_would_survive(
         return begin(prompt, *settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "begin", broken)
-    done = dict((request.tag, made) for request, made in play_requests(pipeline, requests(pipeline), 2))
+    done = {request.tag: made for request, made in play_requests(pipeline, requests(pipeline), 2)}
     assert len(done) == len(WISHES)
     assert {tag for tag, made in done.items() if isinstance(made, Exception)} == set(errors)
     errors["jazz trio"] = CheckpointError("gone")  # type: ignore[assignment]

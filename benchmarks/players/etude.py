@@ -29,8 +29,7 @@ class Player:
     def load(self, name: str) -> None:
         self.model: Any = load(name, precision=self.cell.precision)
         self.frame_rate = self.model.codec.frame_rate
-        executor = getattr(self.model, "executor", None)
-        self.facts = {"plays_in": self.model.precision, "executor": getattr(executor, "name", "PyTorch")}
+        self.facts = {"plays_in": self.model.precision, "executor": self.model.executor.name}
 
     def play(self, frames: int) -> dict[str, float]:
         """Make all pieces and return the seconds of each stage."""

@@ -37,8 +37,7 @@ class Player:
             self.clock.watch(self.model.codec, method, "decode")
         told = self.model.parts.text.prepare(self.prompts)["attention_mask"]
         assert int(told.sum()) == told.numel() == self.cell.batch * self.cell.tokens, "the prompts have other lengths"
-        executor = getattr(self.model, "executor", None)
-        self.facts = {"plays_in": self.model.precision, "executor": getattr(executor, "name", "PyTorch")}
+        self.facts = {"plays_in": self.model.precision, "executor": self.model.executor.name}
 
     def play(self, frames: int) -> dict[str, float]:
         """Make all pieces and return the seconds of each stage."""

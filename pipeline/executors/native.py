@@ -88,6 +88,11 @@ class Native(Executor):
         self.model = compile_model(lm, packer, self.threads)
         self.half = self.precision != "fp32"
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all packed matrices."""
+        return self.model.num_bytes
+
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> NativeSession:
         window = min(self.model.window or num_positions, num_positions)
         session = NativeSession(fused, choosing, self._cache(fused.rows, window))
