@@ -18,11 +18,15 @@ HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effec
 
 
 def place(stem: np.ndarray, track: Track) -> np.ndarray:
-    """Put a stem [1 or 2, L] at the level and place of its track: [2, L]; constant power over the panorama."""
+    """Put a stem [1 or 2, L] at the level and place of its track: [2, L]."""
+    return np.broadcast_to(stem, (2, stem.shape[1])) * _sides(track)
+
+
+def _sides(track: Track) -> np.ndarray:
+    """How loud a track is left and right: [2, 1]; constant power over the panorama."""
     gain = 10 ** (track.level_db / 20)
     angle = (track.pan + 1) * np.pi / 4
-    sides = np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * np.float32(gain * np.sqrt(2))
-    return np.broadcast_to(stem, (2, stem.shape[1])) * sides
+    return np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * np.float32(gain * np.sqrt(2))
 
 
 def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndarray:
@@ -37,7 +41,6 @@ def mix(
     *,
     sample_rate: int,
     seed: int,
-    start: int = 0,
 ) -> np.ndarray:
     """Mix stems to stereo.
 
@@ -50,18 +53,25 @@ def mix(
         effects: the style's effects block; a value that is missing or 0 means off.
         sample_rate: Hz.
         seed: of the reverb's tail and the vinyl's crackle.
-        start: the sample of the piece that the stems begin with, if they are an excerpt.
 
     Returns:
         [2, L] float32 with a peak of at most 0.98.
     """
     sound = dry_mix(stems, tracks) * HEADROOM
-    kind = effects.get("reverb", "none")
-    if kind != "none":
+    reverb = _reverb(effects, sample_rate, seed)
+    if reverb is not None:
         sends = (place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
-        send = functools.reduce(np.add, sends)
-        seconds = float(effects.get("reverb_seconds", 1.0))
-        sound = sound + fx.reverb(send, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+        sound = sound + reverb(functools.reduce(np.add, sends))
+    return _finish(sound, 0, effects, sample_rate, seed)
+
+
+def _reverb(effects: Mapping[str, Any], sample_rate: int, seed: int) -> fx.Reverb | None:
+    kind, seconds = effects.get("reverb", "none"), float(effects.get("reverb_seconds", 1.0))
+    return None if kind == "none" else fx.Reverb(sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+
+
+def _finish(sound: np.ndarray, start: int, effects: Mapping[str, Any], sample_rate: int, seed: int) -> np.ndarray:
+    """What happens to the whole mix [2, L], which begins with sample `start` of the piece."""
     if effects.get("drive"):
         sound = fx.drive(sound, amount=effects["drive"])
     if effects.get("tape"):
@@ -85,16 +95,19 @@ def mix_stream(
 ) -> Iterator[np.ndarray]:
     """Mix stems that arrive block by block; what is yielded, joined, equals `mix` of the whole stems.
 
+    The reverb rings on from block to block; what follows it hears little more than a tenth of a second and is given
+    that again.
+
     Args:
         blocks: [R, n] each, the stems of `tracks` in their order.
 
     Yields:
         [2, n] float32, as soon as no later block can change it.
     """
-
-    def process(held: np.ndarray, start: int) -> np.ndarray:
-        stems = {track.role: held[i : i + 1] for i, track in enumerate(tracks)}
-        return mix(stems, tracks, effects, sample_rate=sample_rate, seed=seed, start=start)
-
-    past, future = fx.reach(effects, sample_rate)
-    return blockwise(blocks, process, past=past, future=future, align=sample_rate)  # the limiter works in milliseconds
+    sides = np.concatenate([_sides(track) for track in tracks], 1) * HEADROOM  # [2, R]
+    sends = sides * np.array([track.reverb_send for track in tracks], np.float32)
+    reverb = _reverb(effects, sample_rate, seed)
+    wet = (sides @ block if reverb is None else sides @ block + reverb(sends @ block) for block in blocks)
+    past, future = fx.reach(sample_rate)
+    finish = functools.partial(_finish, effects=effects, sample_rate=sample_rate, seed=seed)
+    return blockwise(wet, finish, past=past, future=future, align=max(1, sample_rate // 1000))  # the limiter's steps

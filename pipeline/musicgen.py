@@ -254,7 +254,7 @@ class MusicGen(Pipeline):
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
         frames = self._play(text, chroma, self._given(params, duration), duration, params, seed)
-        blocks = (self._sides(block) for block in in_blocks(frames))
+        blocks = (self._sides(block) for block in in_blocks(frames, self.codec.context))
         pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 

@@ -242,7 +242,8 @@ class Pipeline:
         tracks = {track.role: track for track in score.tracks}
         playing = [tracks[role] for role in self.roles(score, params)]
         length = round(plan.duration * self.sample_rate)
-        blocks = each_with_at_most(LOOP_THREADS, streaming.in_blocks(self.columns(score, plan, text, params, seed)))
+        columns = self.columns(score, plan, text, params, seed)
+        blocks = each_with_at_most(LOOP_THREADS, streaming.in_blocks(columns, self.codec.context))
         stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)

@@ -1,9 +1,11 @@
 """Music while it is being made. Knows neither models nor codecs: codes come in frame by frame, sound goes out.
 
-The first chunk is short, so that something is heard soon, and each is twice as long as the one before, because a chunk
-costs its context again: long ones cost least.
+The first chunk is as short as it can be, so that something is heard soon, and each is twice as long as the one before,
+because a long one costs less than two that are half as long.
 
-    frames of codes    5    10    20    40    80    160    160  ...
+    frames of codes    context + 5    10    20    40    80    80  ...
+
+A codec needs `context` frames more before the first sound is final, and never again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ..errors import ConfigError
 
 __all__ = ["FIRST", "LONGEST", "SoundStream", "check", "cut", "in_blocks"]
 
-FIRST, LONGEST = 5, 160  # frames
+FIRST, LONGEST = 5, 80  # frames
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,16 @@ def check(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "loudness": "none"}
 
 
-def in_blocks(columns: Iterable[Tensor]) -> Iterator[Tensor]:
+def in_blocks(columns: Iterable[Tensor], context: int) -> Iterator[Tensor]:
     """Gather columns [B, K] into blocks [B, K, n], n as drawn above."""
     block: list[Tensor] = []
-    wanted = FIRST
+    size, wanted = FIRST, context + FIRST
     for column in columns:
         block.append(column)
         if len(block) == wanted:
             yield torch.stack(block, -1)
-            block, wanted = [], min(2 * wanted, LONGEST)
+            size = min(2 * size, LONGEST)
+            block, wanted = [], size
     if block:
         yield torch.stack(block, -1)
 
