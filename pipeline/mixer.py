@@ -107,7 +107,11 @@ def mix_stream(
     sides = np.concatenate([_sides(track) for track in tracks], 1) * HEADROOM  # [2, R]
     sends = sides * np.array([track.reverb_send for track in tracks], np.float32)
     reverb = _reverb(effects, sample_rate, seed)
-    wet = (sides @ block if reverb is None else sides @ block + reverb(sends @ block) for block in blocks)
+
+    def wet(block: np.ndarray) -> np.ndarray:
+        dry = np.einsum("cr,rn->cn", sides, block)  # a product would wake BLAS's threads for nothing
+        return dry if reverb is None else dry + reverb(np.einsum("cr,rn->cn", sends, block))
+
     past, future = fx.reach(sample_rate)
     finish = functools.partial(_finish, effects=effects, sample_rate=sample_rate, seed=seed)
-    return blockwise(wet, finish, past=past, future=future, align=max(1, sample_rate // 1000))  # the limiter's steps
+    return blockwise(map(wet, blocks), finish, past=past, future=future, align=max(1, sample_rate // 1000))  # the limiter's steps
