@@ -92,6 +92,11 @@ class Reverb:
     def __call__(self, sound: np.ndarray) -> np.ndarray:
         return self.convolver(sound)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing that was heard rings any more."""
+        return not np.abs(self.convolver.ringing).max(initial=0.0) > 1e-7
+
 
 def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float, taps: int = 127) -> np.ndarray:
     """Linear-phase low-pass by a windowed sinc, its delay taken out; -6 dB at `cutoff_hz`."""

@@ -65,7 +65,10 @@ def _load_etude(folder: Path, precision: str) -> Pipeline:
         precision = "int8" if stored and int8.available() else "fp32"
     if precision == "int8":
         int8.to_int8(performer.lm)
-    return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), precision=precision)
+    name = str(config.get("name", folder.name))
+    pipeline = Pipeline(config, codec, performer, heads, name=name, precision=precision)
+    pipeline.embed("music")  # reads the text encoder now, so that nobody waits for it who waits for the first sound
+    return pipeline
 
 
 def _load_musicgen(folder: Path, name: str, precision: str) -> Pipeline:

@@ -36,10 +36,34 @@ class SoundStream:
     length: int  # samples of the whole piece
     seed: int
     facts: Callable[[], Mapping[str, Any]]  # for the sidecar: prompt, plan, parameters, model, provenance
+    changer: Callable[..., float] | None = None  # does what `change` says
 
     def __iter__(self) -> Iterator[Waveform]:
         for piece in cut(self.pieces, self.length):
             yield Waveform(piece, self.sample_rate)
+
+    def change(self, prompt: str | None = None, **wishes: Any) -> float:
+        """Play something else from the next bar line on; may be called between two chunks or from another thread.
+
+        Args:
+            prompt: what shall be different, in words: "now with drums, faster". What it does not say stays; a prompt
+                that names another style brings that style's tempo and players.
+            wishes: tempo, key, meter, style, chords, sections, instruments or without, as for `generate`; or a whole
+                `plan` for the rest of the piece.
+
+        Returns:
+            The second of the piece from which it holds: a bar line after everything that was made by now.
+
+        Raises:
+            ConfigError: a wish that cannot be met, no further bar, or a model that cannot change while it plays; the
+                music goes on as it was.
+        """
+        if self.changer is None:
+            raise ConfigError(
+                "this stream cannot change while it plays: its model is told its words once and has no bars. Begin a "
+                "new stream, or use etude."
+            )
+        return self.changer(prompt, **wishes)
 
 
 def check(params: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from gen_audio.composition.score import Track
 from gen_audio.composition.style import load_style, style_names
 from gen_audio.errors import ConfigError
 from gen_audio.pipeline.cli import run
-from gen_audio.pipeline.mixer import mix, mix_stream
+from gen_audio.pipeline.live import Live
+from gen_audio.pipeline.mixer import Scene, mix, mix_stream
 from gen_audio.pipeline.pipeline import Pipeline
 from gen_audio.pipeline.streaming import FIRST, LONGEST, cut, in_blocks
 
@@ -41,7 +42,8 @@ def test_a_mix_made_block_by_block_is_the_whole_mix(style: str) -> None:
     whole = mix(rows, TRACKS, effects, sample_rate=RATE, seed=5)
     cuts = [0, 1000, 4800, 33600, 148000, len(swell)]
     blocks = (stems[:, a:b] for a, b in zip(cuts, cuts[1:], strict=False))
-    pieces = list(mix_stream(blocks, TRACKS, effects, sample_rate=RATE, seed=5))
+    scene = Scene(0, dict(enumerate(TRACKS)), effects, 5)
+    pieces = list(mix_stream(blocks, lambda: [scene], sample_rate=RATE))
     assert len(pieces) >= 4
     np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-6)
 
@@ -78,15 +80,15 @@ def test_a_streamed_musicgen_is_the_one_that_generate_makes(kind: str, tiny_musi
 
 def test_the_first_sound_comes_long_before_the_last_frame(etude: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     played = 0
-    columns = Pipeline.columns
+    columns = Live.columns
 
-    def counted(self: Pipeline, *arguments: Any) -> Iterator[Any]:
+    def counted(self: Live) -> Iterator[Any]:
         nonlocal played
-        for column in columns(self, *arguments):
+        for column in columns(self):
             played += 1
             yield column
 
-    monkeypatch.setattr(Pipeline, "columns", counted)
+    monkeypatch.setattr(Live, "columns", counted)
     next(iter(etude.stream("lofi jazz piano", duration=8.0, seed=3)))
     assert played == etude.codec.context + FIRST < 40
 

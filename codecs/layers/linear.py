@@ -36,8 +36,8 @@ def linear(layer: nn.Linear, x: Tensor, gelu: bool = False) -> Tensor:
     if not has_wide_product():
         y = layer(x)
         return gelu_(y) if gelu else y
-    after = ("gelu", [], "tanh") if gelu else ("none", [], "")
-    return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, *after)
+    name, algorithm = ("gelu", "tanh") if gelu else ("none", "")
+    return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, name, [], algorithm)
 
 
 def gelu_(x: Tensor) -> Tensor:
