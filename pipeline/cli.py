@@ -123,6 +123,7 @@ def play(
     stems: Stems = None,
     loudness: Loudness = None,
     stream: Annotated[str | None, _option("-: a WAV on standard output while it is made: | aplay", OUTPUT)] = None,
+    listen: Annotated[bool, _option("Typed lines change the stream at the next bar.", OUTPUT, "--listen")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,20 @@ def test_the_command_writes_a_wav_to_standard_output(etude: Pipeline) -> None:
     assert rate == etude.sample_rate
     np.testing.assert_allclose(samples.T, wanted.samples, atol=1e-4)
     assert b"seed 3 (etude, first sound after" in done.stderr
+
+
+def test_lines_typed_change_the_stream_at_the_next_bar(etude: Pipeline) -> None:
+    asked = ("--duration", "6", "--seed", "3", "--bpm", "125", "--listen")
+    typed = b"H minor please, 30 seconds\nfaster\n"
+    done = subprocess.run(command(*asked), input=typed, capture_output=True, check=True)
+    samples, _ = soundfile.read(io.BytesIO(done.stdout), always_2d=True)
+    assert len(samples) == 6 * etude.sample_rate
+    assert b"not changed: 'H minor please, 30 seconds' asks for duration 30" in done.stderr
+    assert re.search(rb"from [1-4]\.\d s: faster", done.stderr)
+    plain = etude.generate("lofi jazz piano", duration=6.0, seed=3, tempo=125.0, loudness="none").waveform
+    # the first bar line is at 1.92 s, and what is decoded before it hears 0.8 s ahead
+    assert np.abs(samples.T - plain.samples)[:, : etude.sample_rate].max() < 1e-4
+    assert np.abs(samples.T - plain.samples).max() > 1e-2
 
 
 def test_a_listener_may_go_away() -> None:
