@@ -35,7 +35,10 @@ class Convolver:
         tail, length = self.impulse.shape[1], sound.shape[1]
         size = 1 << (tail + min(length, max(3 * tail, BLOCK)) - 2).bit_length()
         step = size - tail + 1
-        return np.concatenate([self._add(sound[:, i : i + step], size) for i in range(0, length, step)], 1)
+        result = np.empty((sound.shape[0], length), np.float32)
+        for start in range(0, length, step):
+            result[:, start : start + step] = self._add(sound[:, start : start + step], size)
+        return result
 
     def _add(self, block: np.ndarray, size: int) -> np.ndarray:
         if size not in self.spectra:

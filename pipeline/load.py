@@ -47,7 +47,11 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto") -> 
     folder = checkpoint.find_folder(name)
     if checkpoint.family(folder) == "musicgen":
         return _load_musicgen(folder, name, precision)
-    return _load_etude(folder, precision)
+    pipeline = _load_etude(folder, precision)
+    # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors
+    # of the file are gone, which would leave a hole of 40 MiB.
+    pipeline.embed("music")
+    return pipeline
 
 
 def _load_etude(folder: Path, precision: str) -> Pipeline:
@@ -65,10 +69,7 @@ def _load_etude(folder: Path, precision: str) -> Pipeline:
         precision = "int8" if stored and int8.available() else "fp32"
     if precision == "int8":
         int8.to_int8(performer.lm)
-    name = str(config.get("name", folder.name))
-    pipeline = Pipeline(config, codec, performer, heads, name=name, precision=precision)
-    pipeline.embed("music")  # reads the text encoder now, so that nobody waits for it who waits for the first sound
-    return pipeline
+    return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), precision=precision)
 
 
 def _load_musicgen(folder: Path, name: str, precision: str) -> Pipeline:

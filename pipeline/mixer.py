@@ -59,12 +59,20 @@ def mix(
     Returns:
         [2, L] float32 with a peak of at most 0.98.
     """
-    sound = dry_mix(stems, tracks) * HEADROOM
+    return _finish(_wet(stems, tracks, effects, sample_rate, seed), 0, effects, sample_rate, seed)
+
+
+def _wet(
+    stems: Mapping[str, np.ndarray], tracks: Sequence[Track], effects: Mapping[str, Any], sample_rate: int, seed: int
+) -> np.ndarray:
+    """Sum the placed stems and their reverb: [2, L]."""
+    sound = dry_mix(stems, tracks)
+    sound *= HEADROOM
     reverb = _reverb(effects, sample_rate, seed)
     if reverb is not None:
         sends = (place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
-        sound = sound + reverb(functools.reduce(np.add, sends))
-    return _finish(sound, 0, effects, sample_rate, seed)
+        sound += reverb(functools.reduce(np.add, sends))
+    return sound
 
 
 def _reverb(effects: Mapping[str, Any], sample_rate: int, seed: int) -> fx.Reverb | None:
