@@ -248,7 +248,7 @@ class MusicGen(Pipeline):
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
         piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
-        blocks = (self._sides(block) for block in in_blocks(play(piece)))
+        blocks = (self._sides(block) for block in in_blocks(play(piece), self.codec.context))
         pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 

@@ -21,9 +21,9 @@ from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
 from .executors.base import Executor
-from .generate import play
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
+from .live import Live, Part
 from .mixer import HEADROOM, mix, mix_stream, place
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
 from .perform import Performance, begin
@@ -32,6 +32,7 @@ from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
 from .together import Begun, Request, play_requests
 from .understand import understand
+from .voices import stems
 
 __all__ = ["Pipeline", "Progress"]
 
@@ -234,19 +235,19 @@ class Pipeline:
         text = self.embed(prompt)
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
-        tracks = {track.role: track for track in score.tracks}
-        playing = [tracks[role] for role in self.roles(score, params)]
+        live = Live(self, Part(0, prompt, text, plan, score, tuple(self.roles(score, params)), prompt), params, seed)
         length = round(plan.duration * self.sample_rate)
-        blocks = streaming.in_blocks(play(self.perform(score, plan, text, params, seed)))
-        stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
-        effects = load_style(plan.style).effects
-        sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
+        blocks = streaming.in_blocks(live.columns(), self.codec.context)
+        rows = streaming.cut(stems(self.codec, blocks, live.joined), length)
+        sound = mix_stream(rows, live.scenes, sample_rate=self.sample_rate)
 
         def facts() -> dict[str, Any]:
             said = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed)}
-            return said | {"model": self.facts, "provenance": self._provenance(params, heard)}
+            provenance = self._provenance(params, heard)
+            changes = {"changes": live.changes()} if live.changes() else {}
+            return said | {"model": self.facts, "provenance": provenance | changes}
 
-        return SoundStream(sound, self.sample_rate, 2, length, seed, facts)
+        return SoundStream(sound, self.sample_rate, 2, length, seed, facts, live.change)
 
     def sampler(self, params: GenerationParams) -> Sampler:
         """Combine the model's own temperature of each level with what the user asked for."""

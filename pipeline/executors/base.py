@@ -64,8 +64,8 @@ class Executor:
         """Begin a batch: read what comes before the first frame, and make room for `num_positions` positions."""
         raise NotImplementedError
 
-    def read(self, session: Session, columns: Tensor) -> None:
-        """Read known columns [B, K, S], the special column first."""
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
+        """Read known columns [B, K, S], the special column first, with the conditions [M, S, D] of their steps."""
         raise NotImplementedError
 
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:

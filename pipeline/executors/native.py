@@ -102,8 +102,8 @@ class Native(Executor):
             self._run(session, fused.prefix.shape[1], given=fused.prefix)
         return session
 
-    def read(self, session: Session, columns: Tensor) -> None:
-        self._run(_own(session), columns.shape[-1], columns=columns)
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
+        self._run(_own(session), columns.shape[-1], columns=columns, given=frames)
 
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
         chosen = self._advance(asked)
@@ -177,7 +177,7 @@ class Native(Executor):
     def _run(
         self, session: NativeSession, length: int, columns: Tensor | None = None, given: Tensor | None = None
     ) -> None:
-        """Read `length` positions, columns [B, K, S] or vectors [M, S, D], some of them at a time."""
+        """Read `length` positions, columns [B, K, S], vectors [M, S, D] or both, some of them at a time."""
         for first in range(0, length, READ_AT_ONCE):
             count = min(READ_AT_ONCE, length - first)
             rows = np.repeat(session.rows, count)
