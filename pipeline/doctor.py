@@ -63,7 +63,7 @@ def _machine() -> dict[str, str]:
     return {
         "CPU": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it)",
-        "GPU": f"{gpu}; for training only, this release plays on the CPU" if gpu else "none; playing needs none",
+        "GPU": f"{gpu}; --device cuda plays on it" if gpu else "none; playing needs none",
         "etude plays in": "int8" if available() else "fp32, since this CPU or PyTorch has no fast int8 product",
         "MusicGen plays in": "fp32 unless --precision says bf16 or int8",
     }

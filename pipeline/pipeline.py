@@ -147,7 +147,7 @@ class Pipeline:
     def facts(self) -> dict[str, str]:
         """Which weights these are, for the sidecar."""
         licence = str(self.config.get("licence", ""))
-        played = {"precision": self.precision, "executor": self.executor.name}
+        played = {"precision": self.precision, "executor": self.executor.name, "device": str(self.executor.device)}
         return {"name": self.name, "sha256": self.sha256, **played, "licence": licence}
 
     def _provenance(self, params: GenerationParams, heard: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +246,8 @@ class Pipeline:
         playing = [tracks[role] for role in self.roles(score, params)]
         length = round(plan.duration * self.sample_rate)
         blocks = streaming.in_blocks(play(self.begin(score, plan, text, params, seed)))
-        stems = streaming.cut((piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks)), length)  # [R, n]
+        pieces = self.codec.decode_blocks(block.to(self.codec.device) for block in blocks)
+        stems = streaming.cut((piece[:, 0].cpu().numpy() for piece in pieces), length)  # [R, n]
         effects = load_style(plan.style).effects
         sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
 
@@ -278,7 +279,7 @@ class Pipeline:
         length = round(duration * self.sample_rate)
         stems = {}
         for role, rows in codes.items():
-            pieces = [piece[0].numpy() for piece in self.codec.decode_stream(rows[None])]
+            pieces = [piece[0].cpu().numpy() for piece in self.codec.decode_stream(rows[None].to(self.codec.device))]
             stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
         return stems
 
