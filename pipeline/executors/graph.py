@@ -23,6 +23,7 @@ from ...models.slots import Room
 from ..fuse import Fused
 from ..guidance import Guidance
 from ..noise import GumbelNoise
+from ..threads import at_most
 from .base import Asked, Choosing, Executor, Session, columns_before
 from .rules import Rules, read_rules
 from .slot_pool import Pool
@@ -86,6 +87,7 @@ class Graph(Executor):
             raise ConfigError(f"precision is '{precision}', but the graph executor plays in {' or '.join(DTYPES)}.")
         self.precision, self.device = precision, torch.device(device)
         steps = steps_of(lm, self.device, DTYPES[precision])
+        self.threads = 1 if isinstance(lm, CodecLM) else torch.get_num_threads()  # on a CPU, as the reference
         is_recorded = self.device.type == "cuda" if record is None else record
         self.pool = Pool(steps, Room(slots), is_recorded)
 
@@ -102,7 +104,8 @@ class Graph(Executor):
 
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
-        self._run(asked)
+        with at_most(self.threads):
+            self._run(asked)
         chosen = self.pool.chosen.cpu()  # the only wait of a step
         return [chosen[_own(one.session).slots] for one in asked]
 
