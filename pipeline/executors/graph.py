@@ -105,9 +105,9 @@ class Graph(Executor):
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
         with at_most(self.threads):
-            self._run(asked)
-        chosen = self.pool.chosen.cpu()  # the only wait of a step
-        return [chosen[_own(one.session).slots] for one in asked]
+            slots = self._run(asked)
+        chosen = self.pool.chosen.cpu()  # the only wait for what a step made
+        return list(chosen[slots].split([_own(one.session).batch for one in asked]))
 
     @torch.inference_mode()
     def logits(self, fused: Fused, steps: Tensor) -> Tensor:
@@ -158,18 +158,23 @@ class Graph(Executor):
         which, most = self.pool.index(session.slots), min(READ_AT_ONCE, self.pool.slots.room.length)
         for part in x.to(self.pool.steps.dtype).split(most, 2):
             self.pool.steps.read(part, session.position, self.pool.slots, which)
-            self._advance(session, part.shape[2])
+            self.pool.advance(session.slots, part.shape[2])
+            session.position += part.shape[2]
 
-    def _run(self, asked: Sequence[Asked], forced: Tensor | None = None) -> None:
-        """Run a step of some sessions; the codes that they chose, or that were forced on them, are in the pool then."""
+    def _run(self, asked: Sequence[Asked], forced: Tensor | None = None) -> list[int]:
+        """Run a step of some sessions; return their slots, where the pool has the codes that were chosen or forced."""
         self.pool.close_gaps()
-        for one in asked:
-            session = _own(one.session)
-            self.pool.ask(session.slots, one.column, session.first_step + one.step, forced)
+        sessions = [_own(one.session) for one in asked]
+        slots = [slot for session in sessions for slot in session.slots]
+        turns = [session.first_step + one.step for session, one in zip(sessions, asked, strict=True)]
+        rows = torch.tensor(turns).repeat_interleave(torch.tensor([session.batch for session in sessions]))
+        self.pool.ask(slots, torch.cat([one.column for one in asked]), rows, forced)
         self._bring_frames(asked)
-        self.pool.run([slot for one in asked for slot in _own(one.session).slots])
-        for one in asked:
-            self._advance(_own(one.session), 1)
+        self.pool.run(slots)
+        self.pool.advance(slots, 1)
+        for session in sessions:
+            session.position += 1
+        return slots
 
     def _bring_frames(self, asked: Sequence[Asked]) -> None:
         """Copy the conditions of frames into their slots, those of all sessions at once."""
@@ -187,10 +192,6 @@ class Graph(Executor):
             slots += session.slots
         if rows:
             self.pool.frames.index_copy_(0, self.pool.index(slots), torch.cat(rows).to(self.pool.steps.dtype))
-
-    def _advance(self, session: GraphSession, positions: int) -> None:
-        session.position += positions
-        self.pool.place(session.slots, session.position)
 
 
 def _own(session: Session) -> GraphSession:

@@ -91,7 +91,7 @@ class Pool:
             self.owners[slot] = held
         self.slots.clear(held)
         self.frames[held] = 0
-        self.place(held, 0)
+        self.told[held] = 0
         return held
 
     def release(self, held: HELD) -> None:
@@ -124,16 +124,16 @@ class Pool:
         """Slots as a tensor on the device."""
         return torch.tensor(slots, device=self.steps.device)
 
-    def place(self, held: HELD, position: int) -> None:
-        """Say at which position rows are next. A step that they take no part in writes there, too, and does no harm."""
-        self.told[held, -2] = position
+    def advance(self, slots: Sequence[int], positions: int) -> None:
+        """Move rows on. A step in which a row takes no part writes at its next position, too, and does no harm."""
+        self.told[slots, -2] += positions
 
-    def ask(self, held: HELD, column: Tensor, step: int, forced: Tensor | None) -> None:
-        """Say what rows read, [B, K], at which step of their piece, and which codes [B, K] are forced on them."""
+    def ask(self, slots: Sequence[int], columns: Tensor, turns: Tensor, forced: Tensor | None) -> None:
+        """Say what slots read, [n, K], at which steps of their pieces, [n], and which codes [n, K] are forced."""
         n_q = self.steps.n_q
-        self.told[held, :n_q] = column.cpu()
-        self.told[held, n_q : 2 * n_q] = -1 if forced is None else forced.cpu()
-        self.told[held, -1] = step
+        self.told[slots, :n_q] = columns.cpu()
+        self.told[slots, n_q : 2 * n_q] = -1 if forced is None else forced.cpu()
+        self.told[slots, -1] = turns
 
     # --- the step ---
 
