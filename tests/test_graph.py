@@ -20,7 +20,7 @@ from gen_audio.errors import ConfigError
 from gen_audio.models.lm import CodecLM
 from gen_audio.models.musicgen import MusicGenLM
 from gen_audio.models.slot_models import steps_of
-from gen_audio.models.slots import Room
+from gen_audio.models.slots import Room, Slots
 from gen_audio.pipeline.device import find_device
 from gen_audio.pipeline.executors import choice
 from gen_audio.pipeline.executors.base import Choosing, Executor
@@ -452,6 +452,33 @@ def test_conditions_are_made_where_the_conditioners_are(nano_model: Path) -> Non
         pretend(model.performer, mode)
         drop = {"plan": torch.tensor([True, False])}
         assert model.performer.frames(prepared, drop).device.type == "cuda"
+
+
+@pytest.mark.parametrize("kind", ["mono", "melody"])
+def test_words_and_tune_are_heard_where_their_networks_are(kind: str, tiny_musicgen: Any) -> None:
+    model: Any = load(str(tiny_musicgen(kind).folder), executor="reference")
+    chroma = model.parts.melody.one_hot([1, 2, 3]) if kind == "melody" else None
+    told, mode = model.parts.text.prepare(["rock", "calm guitar"]), FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, torch.no_grad():
+        for module in (model.parts.text, model.parts.melody):
+            if module is not None:
+                pretend(module, mode)
+        fused = model.conditions(model.parts.text(**told), None if chroma is None else lambda second: chroma, True, 0)
+        source = fused.cross if kind == "mono" else fused.prefix
+        assert source is not None and source.device.type == "cuda"
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = graph("musicgen")
+    first = piece(executor, conditions("musicgen", 2, 1))
+
+    def full(self: Slots, room: Room) -> Slots:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Slots, "grown", full)
+    with pytest.raises(ConfigError, match="8 rows of 512 positions and 2 passes .* Play fewer pieces together"):
+        piece(executor, conditions("musicgen", 2, 5), frames=400)
+    assert torch.equal(codes(first), codes(piece(Reference(model("musicgen")), conditions("musicgen", 2, 1))))
 
 
 # --- where it cannot be used ------------------------------------------------------------------------------------------

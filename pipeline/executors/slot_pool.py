@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ...errors import ConfigError
 from ...models.slot_step import Steps
 from ...models.slots import Room, Slots
 from ..noise import gumbel
@@ -44,13 +45,14 @@ class Pool:
         self.steps, self.graphs = steps, Graphs(steps.device if is_recorded else None)
         self.owners: list[HELD | None] = []  # of each slot
         self.left: list[HELD] = []  # by sessions that are gone; swept up at the next chance, not while slots move
-        self._make(self._rounded(room))
+        room = self._rounded(room)
+        self._make(Slots(len(steps.blocks), steps.heads, steps.head_dim, room, steps.device, steps.dtype))
 
-    def _make(self, room: Room) -> None:
+    def _make(self, slots: Slots) -> None:
         """Make all buffers of a step."""
+        self.slots, room = slots, slots.room
         steps, device = self.steps, self.steps.device
         count, n_q = room.slots, steps.n_q
-        self.slots = Slots(len(steps.blocks), steps.heads, steps.head_dim, room, device, steps.dtype)
         self.wishes = Wishes(count, room.passes, n_q, steps.card, device)
         self.frames = torch.zeros(count, room.passes, steps.width, device=device, dtype=steps.dtype)
         self.chosen = torch.zeros(count, n_q, device=device, dtype=torch.int64)
@@ -61,14 +63,24 @@ class Pool:
         self.owners += [None] * (count - len(self.owners))
 
     def reserve(self, room: Room) -> None:
-        """Make room, if there is not enough; what is playing goes on."""
+        """Make room, if there is not enough; what is playing goes on.
+
+        Raises:
+            ConfigError: the device has no memory for it.
+        """
         wanted = self.slots.room.and_also(self._rounded(room))
         if wanted == self.slots.room:
             return
+        try:
+            grown = self.slots.grown(wanted)
+        except torch.cuda.OutOfMemoryError as error:
+            raise ConfigError(
+                f"{wanted.slots} rows of {wanted.length} positions and {wanted.passes} passes of guidance do not fit "
+                f"into the memory of {self.steps.device}. Play fewer pieces together, or shorter ones."
+            ) from error
         self.graphs.forget()
-        slots, wishes, frames, told = self.slots, self.wishes, self.frames, self.told
-        self._make(wanted)
-        self.slots = slots.grown(wanted)
+        wishes, frames, told = self.wishes, self.frames, self.told
+        self._make(grown)
         self.wishes.copy_from(wishes)
         self.frames[: len(frames), : frames.shape[1]] = frames
         self.told[: len(told)] = told
