@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ class Codec(nn.Module):
     n_q: int  # codebooks, coarse to fine
     card: int  # entries of one codebook
     context: int  # frames on either side that can change how a frame sounds, phases that run on left aside
+
+    @property
+    def device(self) -> torch.device:
+        """Where audio and codes must be; a codec without tensors works on the CPU."""
+        first = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     @property
     def frame_rate(self) -> float:

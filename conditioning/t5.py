@@ -74,7 +74,8 @@ class T5(nn.Module):
 
     @torch.no_grad()
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Condition:
-        """Turn tokens [B, N] into a Condition [B, N, D]."""
+        """Turn tokens [B, N] into a Condition [B, N, D], where the encoder is."""
+        input_ids, attention_mask = (told.to(self.encoder.device) for told in (input_ids, attention_mask))
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.project is not None:
             hidden = self.project(hidden)

@@ -18,7 +18,12 @@ from ..errors import ConfigError, ShapeError
 from .heads import ParallelHead
 from .kv_cache import KVCache
 
-__all__ = ["MusicGenLM", "sinusoids"]
+__all__ = ["MusicGenLM", "sinusoid_rates", "sinusoids"]
+
+
+def sinusoid_rates(width: int, device: torch.device | None = None) -> Tensor:
+    """Radians a position of each pair of cosine and sine, [width / 2] float32."""
+    return torch.exp(torch.arange(width // 2, device=device).float() * -(math.log(10000) / (width // 2 - 1)))
 
 
 def sinusoids(start: int, length: int, width: int, device: torch.device | None = None) -> Tensor:
@@ -26,8 +31,7 @@ def sinusoids(start: int, length: int, width: int, device: torch.device | None =
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, in the variant of tensor2tensor, whose lowest rate is 1 / 10000.
     """
-    rates = torch.exp(torch.arange(width // 2, device=device).float() * -(math.log(10000) / (width // 2 - 1)))
-    angles = torch.arange(start, start + length, device=device).float()[:, None] * rates
+    angles = torch.arange(start, start + length, device=device).float()[:, None] * sinusoid_rates(width, device)
     return torch.cat((angles.cos(), angles.sin()), 1)
 
 

@@ -104,9 +104,9 @@ def play(
     model: Annotated[
         str, _option("A name of gen-audio models, a folder, or a MusicGen of the hub: owner/name[@revision].", SAMPLING)
     ] = "etude",
-    device: Annotated[str, _option("auto or cpu; other devices are refused in this release.", SAMPLING)] = "auto",
+    device: Annotated[str, _option("cpu (which is auto), or cuda or cuda:N, an NVIDIA GPU.", SAMPLING)] = "auto",
     precision: Annotated[str, _option("auto, fp32, bf16, int8 or int4, of the transformer.", SAMPLING)] = "auto",
-    executor: Annotated[str, _option("auto, native (compiled here) or reference (PyTorch).", SAMPLING)] = "auto",
+    executor: Annotated[str, _option("auto, native (compiled here), reference or graph (GPU).", SAMPLING)] = "auto",
     num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
     guidance_scale: Annotated[float | None, _option("Pull towards the text; 1 is off.", SAMPLING)] = None,
     plan_guidance: Annotated[float | None, _option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,

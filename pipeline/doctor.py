@@ -62,7 +62,7 @@ def _machine() -> dict[str, str]:
     return {
         "CPU": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it)",
-        "GPU": f"{gpu}; for training only, this release plays on the CPU" if gpu else "none; playing needs none",
+        "GPU": f"{gpu}; --device cuda plays on it" if gpu else "none; playing needs none",
         "executor": _executor(),
         "etude plays in": "int8",
         "MusicGen plays in": "fp32, unless --precision says bf16, int8 or int4",

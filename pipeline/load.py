@@ -10,10 +10,11 @@ from torch import Tensor
 
 from .. import registry
 from ..conditioning.attributes import AttributeHeads
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError
 from ..models import int8
 from ..models.native.programs import Packer
 from . import checkpoint, hub
+from .device import find_device
 from .executors.choice import build, choose
 from .performer import Performer
 from .pipeline import Pipeline
@@ -29,32 +30,35 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     Args:
         name: an embedded model; a folder of ours (config.yaml), or one that transformers saved (config.json); or the id
             of a MusicGen on the hub, such as facebook/musicgen-small, with @revision to pin it.
-        device: auto or cpu; this release plays on the CPU only.
+        device: cpu, which auto is too; or cuda or cuda:N, where transformer, text encoder, codec and conditioners go.
         precision: of the transformer's matrices: fp32, bf16, int8 or int4; fewer bits are faster and take less memory.
-            auto is int8 for weights that are stored as int8, where it loses next to nothing, and fp32 otherwise.
-        executor: native, which is compiled for this processor on first use; reference, which is PyTorch; or auto, the
-            first that can be used. All precisions are native's; the reference has int8 for all models and bf16 for
-            MusicGen.
+            auto is int8 for weights that are stored as int8, where it loses next to nothing, and fp32 otherwise; on
+            a GPU it is bf16.
+        executor: native, which is compiled for this processor on first use; reference, which is PyTorch; graph, which
+            is for a GPU, and on a CPU for tests; or auto, the first that can be used. All precisions are native's; the
+            reference has int8 for all models and bf16 for MusicGen, graph has fp32 and bf16.
 
     Raises:
         UnknownNameError: no such model, precision or executor.
         CheckpointError: weights that are missing, damaged or of another version, or a hub that cannot be reached.
         ConfigError: a device, precision or executor that cannot be used here.
     """
-    if device not in ("auto", "cpu"):
-        raise ConfigError(f"device is '{device}', but this release plays on the CPU only. Use auto or cpu.")
-    executor = choose(executor, precision)
+    place = find_device("cuda" if executor == "graph" and device == "auto" else device)
+    executor = choose(executor, precision, place)
+    if executor == "graph" and precision == "auto":
+        precision = "bf16" if place.type == "cuda" else "fp32"
     folder = checkpoint.find_folder(name)
     if checkpoint.family(folder) == "musicgen":
-        return _load_musicgen(folder, name, precision, executor)
-    pipeline = _load_etude(folder, precision, executor)
+        return _load_musicgen(folder, name, precision, executor, place)
+    pipeline = _load_etude(folder, precision, executor, place)
     # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors
     # of the file are gone, which would leave a hole of 40 MiB.
     pipeline.embed("music")
     return pipeline
 
 
-def _load_etude(folder: Path, precision: str, executor: str) -> Pipeline:
+def _load_etude(folder: Path, precision: str, executor: str, device: torch.device) -> Pipeline:
+    """Load a folder of ours; understanding the prompt and composing stay on the CPU."""
     config, tensors = checkpoint.load(folder)
     codec = registry.build("codecs", **config["codec"])
     performer = Performer(lm=config["lm"], conditioners=config["conditioners"])
@@ -65,18 +69,21 @@ def _load_etude(folder: Path, precision: str, executor: str) -> Pipeline:
     if precision == "auto":
         stored = any(prefix.startswith("performer.") for prefix in config.get("int8", []))
         precision = "int8" if stored and (executor == "native" or int8.available()) else "fp32"
-    player = build(performer.lm, executor, precision)
+    player = build(performer.lm, executor, precision, device=device)
+    for module in (codec, *performer.conditioners.values()):
+        module.to(device)
     return Pipeline(config, codec, performer, heads, name=str(config.get("name", folder.name)), executor=player)
 
 
-def _load_musicgen(folder: Path, name: str, precision: str, executor: str) -> Pipeline:
+def _load_musicgen(folder: Path, name: str, precision: str, executor: str, device: torch.device) -> Pipeline:
     """Load a folder of ours or of transformers; auto is fp32."""
     from .convert import load_converted
     from .musicgen import MusicGen
     from .musicgen_checkpoint import load_parts
 
     precision = "fp32" if precision == "auto" else precision
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    # graph turns the matrices into bf16 itself, and keeps those of the head
+    dtype = torch.bfloat16 if precision == "bf16" and executor != "graph" else torch.float32
     packer = Packer(precision) if executor == "native" else None
     if (folder / "config.yaml").is_file():
         parts, licence = load_converted(folder, dtype, packer), str(checkpoint.read_config(folder)["licence"])
@@ -84,7 +91,10 @@ def _load_musicgen(folder: Path, name: str, precision: str, executor: str) -> Pi
         parts, licence = load_parts(folder, dtype, packer), hub.licence_of(folder)
     logger.warning("licence of the weights of %s: %s", name, licence)
     revision = folder.name if hub.is_hub_id(name) else ""  # the cache names a snapshot after its commit
-    player = build(parts.lm, executor, precision, packer)
+    player = build(parts.lm, executor, precision, packer, device)
+    for module in (parts.text, parts.codec, parts.melody):
+        if module is not None:
+            module.to(device)
     return MusicGen(parts, name=name, licence=licence, executor=player, revision=revision)
 
 

@@ -230,17 +230,17 @@ class MusicGen(Pipeline):
     @torch.inference_mode()
     def encode_mix(self, samples: Tensor) -> Tensor:
         """[C, L] -> codes [1, K, T]; of a stereo model, the codebooks of left and right take turns."""
-        codes = self.codec.encode(samples[:, None])[:, : self.parts.lm.n_q // len(samples)]  # [C, K / C, T]
-        return codes.transpose(0, 1).reshape(1, -1, codes.shape[-1])
+        codes = self.codec.encode(samples[:, None].to(self.codec.device))[:, : self.parts.lm.n_q // len(samples)]
+        return codes.transpose(0, 1).reshape(1, -1, codes.shape[-1]).cpu()  # of [C, K / C, T]
 
     @torch.inference_mode()
     def decode_mix(self, codes: Tensor) -> np.ndarray:
         """Codes [1, K, T] -> [C, T * hop_length]; the two channels of a stereo model are decoded together."""
-        return torch.cat(list(self.codec.decode_stream(self._sides(codes))), -1)[:, 0].numpy()
+        return torch.cat(list(self.codec.decode_stream(self._sides(codes))), -1)[:, 0].cpu().numpy()
 
     def _sides(self, codes: Tensor) -> Tensor:
-        """[1, K, T] -> [C, K / C, T]."""
-        return codes[0].unflatten(0, (-1, self.parts.channels)).transpose(0, 1)
+        """[1, K, T] -> [C, K / C, T], where the codec is."""
+        return codes[0].unflatten(0, (-1, self.parts.channels)).transpose(0, 1).to(self.codec.device)
 
     def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
         text = self.parts.text(**self.parts.text.prepare([prompt]))
@@ -249,7 +249,7 @@ class MusicGen(Pipeline):
         duration = plan.duration if plan is not None else params.duration or 0.0
         piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
         blocks = (self._sides(block) for block in in_blocks(play(piece), self.codec.context))
-        pieces = (piece[:, 0].numpy() for piece in self.codec.decode_blocks(blocks))
+        pieces = (piece[:, 0].cpu().numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 
         def facts() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 
-__all__ = ["GumbelNoise", "uniform"]
+__all__ = ["GumbelNoise", "gumbel", "uniform"]
 
 
 def _signed(number: int) -> int:
@@ -52,6 +52,11 @@ def uniform(keys: Tensor, shape: Sequence[int]) -> Tensor:
         keys = _child(keys[..., None], torch.arange(size, device=keys.device))
     # 23 bits and a half are exact in float32, so that no rounding can give 1.0 and with it infinite Gumbel noise
     return _shift(keys, 41).float().add_(0.5).mul_(2.0**-23)
+
+
+def gumbel(keys: Tensor, steps: Tensor, shape: Sequence[int]) -> Tensor:
+    """Gumbel noise [*keys.shape, *shape] float32 of rows with `keys`, each at its own step (or all at one)."""
+    return uniform(_child(keys, steps), shape).log_().neg_().log_().neg_()
 
 
 class GumbelNoise:
@@ -95,4 +100,4 @@ class GumbelNoise:
 
     def __call__(self, step: int) -> Tensor:
         """Noise [B, K, card] float32 of a step; step 7 is the same whether or not steps 0..6 were asked for."""
-        return uniform(_child(self.keys, torch.tensor(self.first_step + step)), self.shape).log_().neg_().log_().neg_()
+        return gumbel(self.keys, torch.tensor(self.first_step + step), self.shape)

@@ -40,7 +40,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 PRECISIONS = ("auto", "fp32", "bf16", "int8", "int4")  # of the matrices while playing
-EXECUTORS = ("auto", "native", "reference")
+EXECUTORS = ("auto", "native", "reference", "graph")
 RUNGS = {"notes": (), "plan": ("notes",), "text": ("notes", "plan")}  # what the network is not told
 DEFAULT_DURATION = 10.0  # seconds
 MAX_DURATION = 3600.0  # seconds; beyond an hour, make several pieces

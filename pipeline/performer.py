@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from .. import registry
@@ -39,6 +40,11 @@ class Performer(nn.Module):
         # each conditioner prepares a kind of wish of its own, which no common type describes
         self.conditioners = cast("dict[str, Any]", nn.ModuleDict(parts))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the conditioners are; the transformer may be elsewhere."""
+        return next(cast(nn.Module, self.conditioners).parameters()).device
+
     def frames(
         self, prepared: Mapping[str, Mapping[str, Tensor]], drop: Mapping[str, Tensor] | None = None, trim: int = 0
     ) -> Tensor:
@@ -46,7 +52,8 @@ class Performer(nn.Module):
 
         Args:
             prepared: name of the conditioner -> its prepared tensors; a conditioner that is not named says nothing.
-            drop: name -> [B] bool, rows that shall not hear this conditioner.
+                They are prepared on the CPU, and here they move to where the conditioners are.
+            drop: name -> [B] bool, rows that shall not hear this conditioner; likewise.
             trim: frames that were prepared at either end only as margin for the notes.
 
         Returns:
@@ -55,6 +62,9 @@ class Performer(nn.Module):
         unknown = set(prepared) - set(self.conditioners)
         if unknown or not prepared:
             raise ConfigError(f"conditions {sorted(unknown)} are not among this model's {sorted(self.conditioners)}")
+        device = self.device
+        prepared = {name: {key: value.to(device) for key, value in told.items()} for name, told in prepared.items()}
+        drop = {name: rows.to(device) for name, rows in drop.items()} if drop else None
         total: Tensor | float = 0.0
         rows = next(iter(next(iter(prepared.values())).values())).shape[0]
         for name, conditioner in self.conditioners.items():

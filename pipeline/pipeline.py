@@ -157,7 +157,7 @@ class Pipeline:
     def facts(self) -> dict[str, str]:
         """Which weights these are, for the sidecar."""
         licence = str(self.config.get("licence", ""))
-        played = {"precision": self.precision, "executor": self.executor.name}
+        played = {"precision": self.precision, "executor": self.executor.name, "device": str(self.executor.device)}
         return {"name": self.name, "sha256": self.sha256, **played, "licence": licence}
 
     def _provenance(self, params: GenerationParams, heard: dict[str, Any]) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class Pipeline:
         length = round(duration * self.sample_rate)
         stems = {}
         for role, rows in codes.items():
-            pieces = [piece[0].numpy() for piece in self.codec.decode_stream(rows[None])]
+            pieces = [piece[0].cpu().numpy() for piece in self.codec.decode_stream(rows[None].to(self.codec.device))]
             stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
         return stems
 

@@ -19,19 +19,20 @@ class _Voice:
     def __init__(self, codec: Codec, rows: list[int], first: int, pull: Callable[[], bool]) -> None:
         self.rows, self.begin, self.pull = rows, first * codec.hop_length, pull
         self.waiting: deque[Tensor] = deque()
+        self.device = codec.device
         self.pieces = codec.decode_blocks(self._blocks())
         self.held = np.zeros((len(rows), 0), np.float32)  # decoded and not yet taken, from sample `begin` on
 
     def _blocks(self) -> Iterator[Tensor]:
         while self.waiting or self.pull():
-            yield self.waiting.popleft()[self.rows]
+            yield self.waiting.popleft()[self.rows].to(self.device)
 
     def end(self) -> int | None:
         """Decode one more piece; the sample that the sound reaches to now, or None if that was all."""
         piece = next(self.pieces, None)
         if piece is None:
             return None
-        self.held = np.concatenate((self.held, piece[:, 0].numpy()), 1)
+        self.held = np.concatenate((self.held, piece[:, 0].cpu().numpy()), 1)
         return self.begin + self.held.shape[1]
 
     def take(self, start: int, stop: int) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 from ...errors import ConfigError, UnknownNameError
 from ...models import half, int8
 from ...models.lm import CodecLM
@@ -12,6 +14,7 @@ from ...models.native import library
 from ...models.native.programs import Packer
 from ..params import EXECUTORS, PRECISIONS
 from .base import Executor
+from .graph import DTYPES, Graph
 from .native import Native
 from .reference import Reference
 
@@ -20,17 +23,23 @@ __all__ = ["build", "choose"]
 logger = logging.getLogger(__name__)
 
 
-def choose(executor: str, precision: str) -> str:
-    """Name the executor to use: native where it can be, unless another was asked for.
+CPU = torch.device("cpu")
+
+
+def choose(executor: str, precision: str, device: torch.device = CPU) -> str:
+    """Name the executor to use: graph on a GPU; on a CPU native where it can be, unless another was asked for.
 
     Raises:
         UnknownNameError: no such executor or precision.
-        ConfigError: native was asked for, or int4, which it alone has, and it cannot be used here.
+        ConfigError: native was asked for, or int4, which it alone has, and it cannot be used here; or a device or
+            precision that the executor does not have.
     """
     if executor not in EXECUTORS:
         raise UnknownNameError("executor", executor, EXECUTORS)
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
+    if executor == "graph" or device.type != "cpu":
+        return _graph(executor, precision, device)
     if executor == "reference":
         if precision == "int4":
             raise ConfigError("precision is 'int4', which the reference executor does not have. Use native, or int8.")
@@ -46,13 +55,32 @@ def choose(executor: str, precision: str) -> str:
     return "native"
 
 
-def build(lm: CodecLM | MusicGenLM, executor: str, precision: str, packer: Packer | None = None) -> Executor:
+def _graph(executor: str, precision: str, device: torch.device) -> str:
+    if executor not in ("auto", "graph"):
+        raise ConfigError(f"executor is '{executor}', which plays on the CPU, and device is '{device}'. Use graph.")
+    if precision not in ("auto", *DTYPES):
+        raise ConfigError(
+            f"precision is '{precision}', but the graph executor plays in {' or '.join(DTYPES)}. Use one of these, or "
+            "the CPU with another executor."
+        )
+    return "graph"
+
+
+def build(
+    lm: CodecLM | MusicGenLM,
+    executor: str,
+    precision: str,
+    packer: Packer | None = None,
+    device: torch.device = CPU,
+) -> Executor:
     """Make the executor that `choose` named. The modules of `lm` may be changed by it; `packer` has its matrices.
 
     Raises:
         ConfigError: a precision that the reference executor lacks for this model, or on this CPU.
         NativeError: a model that the native one does not know.
     """
+    if executor == "graph":
+        return Graph(lm, precision, device)
     if executor == "native":
         return Native(lm, packer or Packer(precision))
     if precision == "int8":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,13 +17,9 @@ from ...models.native.records import GROUP, MOST_LEVELS, ROW
 from ..fuse import Fused
 from ..guidance import Guidance
 from ..noise import GumbelNoise
-from ..samplers.base import Chain, Sampler
-from ..samplers.greedy import Greedy
-from ..samplers.min_p import MinP
-from ..samplers.temperature import Temperature
-from ..samplers.top_k import TopK
-from ..samplers.top_p import TopP
+from ..samplers.base import Chain
 from .base import Asked, Choosing, Executor, Session, columns_before
+from .rules import read_rules
 
 __all__ = ["Native"]
 
@@ -48,8 +43,9 @@ class NativeSession(Session):
         self.groups["weights"][:, : self.passes] = list(choosing.guidance.weights.values())
         choice = self.groups["choice"]
         choice["key"] = choosing.noise.keys.numpy().view(np.uint64)
-        for name, value in _rules(choosing.sampler).items():
-            choice[name] = value
+        rules = read_rules(choosing.sampler)
+        choice["top_k"], choice["top_p"], choice["margin"] = rules.top_k, rules.top_p, rules.margin
+        choice["temperature"] = rules.temperatures(MOST_LEVELS)
 
     def by_group(self, stacked: Tensor) -> np.ndarray:
         """Sort rows [M, ...] of pass after pass into group after group, float32."""
@@ -214,33 +210,3 @@ def _join(sessions: Sequence[NativeSession]) -> tuple[np.ndarray, np.ndarray]:
     before = np.cumsum([0] + [len(s.rows) for s in sessions[:-1]])
     groups["first_row"] += np.repeat(before, [len(s.groups) for s in sessions]).astype(np.int32)
     return rows, groups
-
-
-def _rules(sampler: Sampler) -> dict[str, float | list[float]]:
-    """The numbers of the samplers that C++ knows, in the order in which it applies them.
-
-    Raises:
-        ConfigError: another sampler, or another order.
-    """
-    rules: dict[str, float | list[float]] = {"top_k": 0, "top_p": 1.0, "margin": math.inf, "temperature": 1.0}
-    order = (TopK, TopP, MinP, Temperature, Greedy)
-    place = -1
-    for one in sampler.samplers if isinstance(sampler, Chain) else (sampler,):
-        if type(one) not in order or order.index(type(one)) <= place:
-            raise ConfigError(
-                f"the fast loop does not know the sampler {type(one).__name__} at this place. "
-                "Use the reference executor."
-            )
-        place = order.index(type(one))
-        if isinstance(one, TopK):
-            rules["top_k"] = one.k
-        elif isinstance(one, TopP):
-            rules["top_p"] = one.p
-        elif isinstance(one, MinP):
-            rules["margin"] = one.margin
-        elif isinstance(one, Temperature):
-            values = list(one.values)[:MOST_LEVELS]
-            rules["temperature"] = values + values[-1:] * (MOST_LEVELS - len(values))
-        else:
-            rules["temperature"] = 0.0
-    return rules

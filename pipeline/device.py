@@ -1,0 +1,36 @@
+"""A device by its name, if it can be used here."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ConfigError
+
+__all__ = ["find_device"]
+
+
+def find_device(name: str) -> torch.device:
+    """Turn auto, cpu, cuda or cuda:N into a device.
+
+    "auto" is the CPU, on machines with a GPU too, until what plays on one has been measured on one.
+
+    Raises:
+        ConfigError: another name, or a device that this PyTorch does not see.
+    """
+    kind, _, number = name.partition(":")
+    if name in ("auto", "cpu"):
+        return torch.device("cpu")
+    if name == "mps":
+        raise ConfigError("device is 'mps', on which nothing here was ever tested. Use cpu.")
+    if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
+        raise ConfigError(f"device is '{name}'; it must be auto, cpu, cuda or cuda:N.")
+    if not torch.cuda.is_available():
+        raise ConfigError(
+            f"device is '{name}', but this PyTorch ({torch.__version__}) sees no CUDA device. Use cpu; or install the "
+            "driver of an NVIDIA GPU, and a PyTorch that was built for CUDA."
+        )
+    if int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device is '{name}', but there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0."
+        )
+    return torch.device("cuda", int(number or 0))
