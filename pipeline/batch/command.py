@@ -90,7 +90,7 @@ def _render(
     # Everything that can be checked without the model has been. Only now torch is imported.
     from ..load import load
     from .dry_run import estimate
-    from .render import Selection, render
+    from .render import Selection, play, render
     from .store import open_store, tag
     from .watch import Watch
 
@@ -105,7 +105,7 @@ def _render(
         failed = store.home / f"failed-{tag(shard)}.jsonl"
         with Watch(manifest.count(), failed, store.aside) as watch:
             rows = selection.choose(manifest.rows(), store.ledger, watch)
-            render(pipeline, rows, store, selection.address, watch)
+            render(play(pipeline, rows, watch), store, selection.address, watch)
         store.finish(options["licence"] or "")
     return _tell(watch, out, options["as_json"])
 
