@@ -3,7 +3,7 @@
 Usage:
     batch.py kills FOLDER [--kills 50] [--items 40] [--shards 3] [--layouts webdataset]   exit code 1 on a difference
     batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
-    batch.py many FOLDER [--items 100000]              memory after 1,000 items and after all
+    batch.py many FOLDER [--items 100000] [--family musicgen]   memory after 1,000 items and after all
     batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
 
 FOLDER is made, or emptied of what this program wrote there before. But for `throughput` a tiny model of random weights
@@ -38,13 +38,18 @@ def manifest(path: Path, count: int, seconds: float) -> Path:
     return path
 
 
-def nano(folder: Path) -> str:
+def nano(folder: Path, family: str = "etude") -> str:
     """Make the tiny model and play something, so that children of this process need neither load nor import."""
     from gen_audio.evaluation.random_etude import make_model
+    from gen_audio.evaluation.random_musicgen import make_checkpoint
     from gen_audio.pipeline import load as loader
     from gen_audio.pipeline.cli import run
 
-    path = str(make_model(folder / "nano"))
+    path = str(folder / "nano")
+    if family == "etude":
+        make_model(folder / "nano")
+    else:
+        make_checkpoint(folder / "nano", "mono", "tiny")
     pipeline = loader.load(path)
     loader.load = lambda *arguments, **options: pipeline  # type: ignore[assignment]
     with contextlib.redirect_stdout(sys.stderr):
@@ -139,14 +144,15 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
     return dict(zip(names, (items, first, whole, grown, peak), strict=True))
 
 
-def many(folder: Path, items: int) -> dict[str, Any]:
-    """Memory of one process that makes 1,000 items, and of one that makes all."""
-    model, peaks = nano(folder), {}
+def many(folder: Path, items: int, family: str) -> dict[str, Any]:
+    """Memory of one process that makes 1,000 items of a frame or so each, and of one that makes all."""
+    model, peaks = nano(folder, family), {}
     for count in sorted({min(1000, items), items}):
-        path = manifest(folder / "rows.jsonl", count, 0.1)
+        path = manifest(folder / "rows.jsonl", count, 0.02)
         out = folder / f"many-{count}"
         start = time.perf_counter()
-        process = child(["batch", str(path), "-o", str(out), "--model", model, "--layout", "webdataset"])
+        options = ["--layout", "webdataset", "--format", "wav", "--loudness", "none"]
+        process = child(["batch", str(path), "-o", str(out), "--model", model, *options])
         _, status, usage = os.wait4(process, 0)
         seconds = round(time.perf_counter() - start, 1)
         peaks[count] = {"exit": status, "peak_mib": usage.ru_maxrss / 1024, "seconds": seconds}
@@ -191,6 +197,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--layouts", choices=LAYOUTS, nargs="+", default=LAYOUTS)
     parser.add_argument("--model", default="etude")
+    parser.add_argument("--family", choices=("etude", "musicgen"), default="etude")
     asked = parser.parse_args()
     folder = asked.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +216,7 @@ def main() -> int:
     elif asked.what == "rows":
         found = rows(folder, asked.rows)
     elif asked.what == "many":
-        found = many(folder, asked.items or 100_000)
+        found = many(folder, asked.items or 100_000, asked.family)
     else:
         found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
     print(json.dumps(found, indent=1))
