@@ -9,6 +9,7 @@ import importlib
 import logging
 import math
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ from .ray_guard import Guard
 __all__ = ["Workers", "joined", "need_ray", "size"]
 
 STORE = 256 * 2**20  # bytes of shared memory for finished pieces on their way; what does not fit goes to the disk
+HELP = (
+    "Start one with ray start --head, or leave out --ray-address. If it asks for a token, set RAY_AUTH_MODE=token for "
+    "this command, too."
+)
 # Nothing is reported to anybody, and a worker that dies is told by us and not by Ray.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -87,6 +92,8 @@ def joined(workers: Workers) -> Iterator[int]:
         ConfigError: no cluster answers, or not one worker has room.
     """
     ray = need_ray()
+    if workers.address is not None:
+        _check_reachable(workers.address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     guard = None
     if workers.address is None:
@@ -98,8 +105,9 @@ def joined(workers: Workers) -> Iterator[int]:
         try:
             ray.init(address=workers.address or "local", **options)
         except (OSError, ValueError, RuntimeError) as error:
-            where = f"No Ray cluster at '{workers.address}' could be joined" if workers.address else "Ray did not start"
-            raise ConfigError(f"{where}: {error} Start one with ray start --head, or see ray status.") from error
+            if workers.address is None:
+                raise ConfigError(f"Ray did not start: {error}. Try --engine process.") from error
+            raise ConfigError(f"The Ray cluster at '{workers.address}' cannot be joined: {error}. {HELP}") from error
         if guard:
             guard.watch()
         yield size(workers, [node["Resources"] for node in ray.nodes() if node["Alive"]])
@@ -107,6 +115,17 @@ def joined(workers: Workers) -> Iterator[int]:
         ray.shutdown()
         if guard:
             guard.dismiss()
+
+
+def _check_reachable(address: str) -> None:
+    """Ask at the door, because Ray itself goes on asking for many minutes; "auto" it looks up in a file."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ConfigError(f"No Ray cluster answers at '{address}' ({error}). {HELP}") from None
 
 
 def size(workers: Workers, machines: list[Mapping[str, float]] | None = None) -> int:

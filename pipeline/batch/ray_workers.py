@@ -10,120 +10,30 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from ... import __version__
-from ...errors import CheckpointError, ConfigError, GenAudioError, MissingExtraError
+from ...errors import ConfigError, GenAudioError
 from .. import interrupt
-from . import identity, ray_cluster
+from . import ray_cluster
 from .items import Item
-from .render import Played, play
+from .ray_player import Fatal, Loaded, Player
+from .render import Played
 from .settings import Settings
-from .sound import Finished, finish
+from .sound import Finished
 from .watch import Watch
 
-__all__ = ["Crew", "Loaded", "Player", "crew"]
+__all__ = ["Crew", "crew"]
 
 HELD = 2  # pieces at a worker: one that is played, and one that is encoded or waits
 TRIES = 3  # how many workers a piece may take with it
 LIMIT = 10  # workers, and three times as many as there are, that may die one after another before a piece is made
 PATIENCE = 60.0  # seconds until it is said that no worker is there yet
-FATAL = (CheckpointError, MissingExtraError, OSError, MemoryError)  # as in `play`
-KINDS = (ConfigError, *FATAL, GenAudioError, Exception)  # whose handlers a copy of an error must still meet
-
-
-class Loaded(NamedTuple):
-    """What a worker plays with; all workers of a run must agree but for `host` and `said`."""
-
-    sha256: str
-    precision: str
-    version: str
-    sound_version: int
-    host: str
-    said: tuple[str, ...]  # warnings while it was loaded, such as of a licence
-
-    def differs(self, other: Loaded) -> str:
-        """The first thing that two workers do not share, or ""."""
-        for name, one, two in zip(self._fields[:4], self, other, strict=False):
-            if one != two:
-                return f"{name} {one} on {self.host}, but {two} on {other.host}"
-        return ""
-
-
-class Fatal(NamedTuple):
-    """An error that no other item would survive."""
-
-    error: Exception
-
-
-class Player:
-    """What runs in a worker's process. Errors come back as values, because Ray wraps what is raised.
-
-    Two threads call `make`: while one sets the level and encodes, the other plays.
-    """
-
-    def __init__(self, model: str, device: str, precision: str, settings: Settings, folder: str) -> None:
-        self.wanted = (model, device, precision)
-        self.settings = settings
-        self.turn = threading.Lock()
-        if os.path.isdir(folder):  # where relative paths of models and recordings begin
-            os.chdir(folder)
-
-    def load(self) -> Loaded | Exception:
-        """Load the model."""
-        from ..load import load
-
-        said = _Said()
-        logging.getLogger("gen_audio").addHandler(said)
-        try:
-            model, device, precision = self.wanted
-            self.pipeline = load(model, device=device, precision=precision)
-        except Exception as error:
-            return portable(error)
-        finally:
-            logging.getLogger("gen_audio").removeHandler(said)
-        told = (self.pipeline.sha256, self.pipeline.precision, __version__, identity.SOUND_VERSION)
-        return Loaded(*told, socket.gethostname(), tuple(said.lines))
-
-    def make(self, item: Item) -> Finished | Exception | Fatal:
-        """Play an item and finish the piece."""
-        try:
-            with self.turn:
-                ((_, made),) = play(self.pipeline, [item], Watch(None))
-            if isinstance(made, Exception):
-                return portable(made)
-            assert not isinstance(made, Finished)
-            return finish(item, made, self.settings)
-        except FATAL as error:
-            return Fatal(portable(error))
-        except Exception as error:
-            return portable(error)
-
-
-class _Said(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-def portable(error: Exception) -> Exception:
-    """A copy of an error, of the same name and text, that can go to another process whatever it holds."""
-    kind = next(kind for kind in KINDS if isinstance(error, kind))
-    copy: Exception = type(type(error).__name__, (kind,), {})(str(error))
-    return copy
 
 
 @dataclass(eq=False)
