@@ -23,12 +23,10 @@ from gen_audio import registry
 from gen_audio.errors import ConfigError
 from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.batch import kept_codes
-from gen_audio.pipeline.batch.lock import alone
 from gen_audio.pipeline.batch.settings import HOME
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.pipeline import Pipeline
 
-ROOT = Path(__file__).parent.parent
 ROWS = [
     {"prompt": "lofi", "duration": 0.2, "id": "one", "note": "first", "year": 1999},
     {"prompt": "house", "duration": 0.3, "tempo": [100, 124], "note": "second"},
@@ -327,22 +325,6 @@ def test_opus_is_written_and_read(batch: Batch) -> None:
     assert len(samples) == round(0.2 * rate) and np.abs(samples).max() > 0.5
 
 
-def test_a_truncated_tar_is_found(batch: Batch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("webdataset")
-    assert batch(ROWS[:1], "--layout", "webdataset") == 0
-    os.truncate("out/data-000000.tar", 700)
-    assert run(["verify", "out", "--sample", "0"]) == 1
-    assert "data-000000.tar has 700 bytes" in capsys.readouterr().out
-
-
-def test_a_second_run_on_the_same_folder_stops(batch: Batch, capsys: pytest.CaptureFixture[str]) -> None:
-    home = Path("out", HOME)
-    home.mkdir(parents=True)
-    with alone(home, "1-of-1"):
-        assert batch(ROWS[:1]) == 2
-    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
-
-
 BAD_CALLS = {
     "nothing": (["batch", "-o", "out"], "Give a MANIFEST"),
     "both": (["batch", "rows.txt", "--from-codes", "x", "-o", "out"], "Give a MANIFEST"),
@@ -422,16 +404,6 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
     assert not list(Path("out").rglob("*.part*"))
     monkeypatch.setattr(pipeline, "generate", generate)
     assert batch(ROWS) == 0 and len(records()) == 4
-
-
-def test_killed_at_random_moments_the_set_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
-    """Real kills, SIGKILL, of processes that render; the same program does it with 50."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "batch.py"), "kills", str(tmp_path), "--kills", "5"]
-    options = ["--items", "5", "--layouts", "audiofolder", "webdataset"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for found in json.loads(done.stdout).values():
-        assert found["different"] == [] and found["finished"] == 1 and found["killed"] > 0
 
 
 def test_a_million_rows_are_read_as_they_come(tmp_path: Path) -> None:
