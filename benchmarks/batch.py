@@ -2,7 +2,7 @@
 
 Usage:
     batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
-    batch.py many FOLDER [--items 100000] [--family musicgen]   memory after 1,000 items and after all
+    batch.py many FOLDER [--items 100000] [--family musicgen] [--engine ray]   memory after 1,000 items and after all
     batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
 
 FOLDER is made, or emptied of what this program wrote there before. But for `throughput` a tiny model of random weights
@@ -92,14 +92,14 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
     return dict(zip(names, (items, first, whole, grown, peak), strict=True))
 
 
-def many(folder: Path, items: int, family: str) -> dict[str, Any]:
-    """Memory of one process that makes 1,000 items of a frame or so each, and of one that makes all."""
+def many(folder: Path, items: int, family: str, engine: str) -> dict[str, Any]:
+    """Memory of one process that makes, or has made, 1,000 items of a frame or so each, and of one that makes all."""
     model, peaks = nano(folder, family), {}
     for count in sorted({min(1000, items), items}):
         path = manifest(folder / "rows.jsonl", count, 0.02)
         out = folder / f"many-{count}"
         start = time.perf_counter()
-        options = ["--layout", "webdataset", "--format", "wav", "--loudness", "none"]
+        options = ["--layout", "webdataset", "--format", "wav", "--loudness", "none", "--engine", engine]
         process = child(["batch", str(path), "-o", str(out), "--model", model, *options])
         _, status, usage = os.wait4(process, 0)
         seconds = round(time.perf_counter() - start, 1)
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--model", default="etude")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process")
     parser.add_argument("--family", choices=("etude", "musicgen"), default="etude")
     asked = parser.parse_args()
     folder = asked.folder
@@ -151,7 +152,7 @@ def main() -> None:
     if asked.what == "rows":
         found = rows(folder, asked.rows)
     elif asked.what == "many":
-        found = many(folder, asked.items or 100_000, asked.family)
+        found = many(folder, asked.items or 100_000, asked.family, asked.engine)
     else:
         found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
     print(json.dumps(found, indent=1))

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import soundfile
 from gen_audio import registry
-from gen_audio.errors import ConfigError
+from gen_audio.audio import FORMATS, Waveform
+from gen_audio.errors import AudioError, ConfigError
 from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.batch import kept_codes
 from gen_audio.pipeline.batch.settings import HOME
@@ -323,6 +324,18 @@ def test_opus_is_written_and_read(batch: Batch) -> None:
     (row,) = records()
     samples, rate = soundfile.read(Path("out", row["file_name"]))
     assert len(samples) == round(0.2 * rate) and np.abs(samples).max() > 0.5
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_encoded_bytes_are_the_file_that_save_writes(format: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 12_000))
+    sound, tags = Waveform(noise, 24_000), {"title": "noise"}
+    sound.save(tmp_path / "sound", format, tags)
+    held = io.BytesIO(sound.encode(format, tags))
+    (one, rate), (other, same) = soundfile.read(held), soundfile.read(tmp_path / "sound")
+    assert np.array_equal(one, other) and rate == same == 24_000
+    with pytest.raises(AudioError, match="above 1"):
+        Waveform(noise * 9, 24_000).encode(format)
 
 
 BAD_CALLS = {
