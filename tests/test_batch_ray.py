@@ -319,7 +319,7 @@ def test_a_guard_clears_up_behind_a_killed_process(tmp_path: Path) -> None:
     code = (
         "import sys, subprocess, time; from gen_audio.pipeline.batch.ray_guard import Guard;"
         "guard = Guard(sys.argv[1]);"
-        "child = subprocess.Popen(['sleep', '600']); guard.watch(); print(child.pid, flush=True); time.sleep(600)"
+        "child = subprocess.Popen(['sleep', '600']); time.sleep(1); print(child.pid, flush=True); time.sleep(600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "session")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

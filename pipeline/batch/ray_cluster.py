@@ -108,8 +108,6 @@ def joined(workers: Workers) -> Iterator[int]:
             if workers.address is None:
                 raise ConfigError(f"Ray did not start: {error}. Try --engine process.") from error
             raise ConfigError(f"The Ray cluster at '{workers.address}' cannot be joined: {error}. {HELP}") from error
-        if guard:
-            guard.watch()
         yield size(workers, [node["Resources"] for node in ray.nodes() if node["Alive"]])
     finally:
         ray.shutdown()

@@ -8,35 +8,35 @@ library only.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections import deque
 from pathlib import Path
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "descendants"]
+
+OFTEN, SELDOM = 0.2, 1.0  # seconds between two looks
+TRIES = 50  # at removing the folder
+STARTING = 60.0  # seconds in which Ray starts most of what it starts
 
 
 class Guard:
-    """Removes a folder, and ends processes, as soon as this process is gone or calls `dismiss`."""
+    """Waits until this process is gone, ends what it had started, directly or not, and removes a folder."""
 
     def __init__(self, folder: str) -> None:
-        command = [sys.executable, "-I", __file__, folder]
+        command = [sys.executable, "-I", __file__, folder, str(os.getpid())]
         quiet = subprocess.DEVNULL
         # A session of its own, so that Ctrl-C and the end of a terminal do not reach it.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True, start_new_session=True
         )
 
-    def watch(self) -> None:
-        """Note which processes were started by this one, directly or not."""
-        assert self.process.stdin is not None
-        found = descendants(os.getpid()) - {self.process.pid}
-        self.process.stdin.write(" ".join(map(str, found)) + "\n")
-        self.process.stdin.flush()
-
     def dismiss(self) -> None:
-        """Have the folder removed and wait for it; no process is ended that Ray ended in order."""
+        """Have the folder removed, and wait for it; processes are left to Ray, which ends them in order."""
         self.process.communicate("ended\n")
 
 
@@ -56,14 +56,24 @@ def descendants(root: int) -> set[int]:
 
 
 def main() -> None:
-    told = sys.stdin.read().split()  # ends when the run does, however it ends
-    if "ended" not in told:
-        for process in map(int, told):
+    folder, run = sys.argv[1], int(sys.argv[2])
+    # A look that is taken while the run dies may miss some, so the one before counts as well. Older ones do not: an id
+    # may have been given to another process since.
+    looks: deque[set[int]] = deque(maxlen=2)
+    start = time.monotonic()
+    while not select.select([sys.stdin], [], [], OFTEN if time.monotonic() - start < STARTING else SELDOM)[0]:
+        looks.append(descendants(run) - {os.getpid()})
+    if "ended" not in sys.stdin.read():  # which stops when the run does, however that ends
+        for process in set().union(*looks):
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(OFTEN)  # somebody who was about to end wrote into it meanwhile
 
 
 if __name__ == "__main__":
