@@ -1,9 +1,8 @@
-"""Try gen-audio batch on the big and the cruel: kills, a million rows, many items, and a shell loop beside it.
+"""Try gen-audio batch on the big: a million rows, many items, and a shell loop beside it. kills.py is the cruel.
 
 Usage:
-    batch.py kills FOLDER [--kills 50] [--items 40] [--shards 3] [--layouts webdataset]   exit code 1 on a difference
     batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
-    batch.py many FOLDER [--items 100000]              memory after 1,000 items and after all
+    batch.py many FOLDER [--items 100000] [--family musicgen] [--engine ray]   memory after 1,000 items and after all
     batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
 
 FOLDER is made, or emptied of what this program wrote there before. But for `throughput` a tiny model of random weights
@@ -16,9 +15,7 @@ import argparse
 import contextlib
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -26,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 STYLES = ("lofi", "house", "blues", "jazz", "techno", "ambient", "folk", "funk")
-LAYOUTS = ("audiofolder", "webdataset", "parquet")
 
 
 def manifest(path: Path, count: int, seconds: float) -> Path:
@@ -38,13 +34,18 @@ def manifest(path: Path, count: int, seconds: float) -> Path:
     return path
 
 
-def nano(folder: Path) -> str:
+def nano(folder: Path, family: str = "etude") -> str:
     """Make the tiny model and play something, so that children of this process need neither load nor import."""
     from gen_audio.evaluation.random_etude import make_model
+    from gen_audio.evaluation.random_musicgen import make_checkpoint
     from gen_audio.pipeline import load as loader
     from gen_audio.pipeline.cli import run
 
-    path = str(make_model(folder / "nano"))
+    path = str(folder / "nano")
+    if family == "etude":
+        make_model(folder / "nano")
+    else:
+        make_checkpoint(folder / "nano", "mono", "tiny")
     pipeline = loader.load(path)
     loader.load = lambda *arguments, **options: pipeline  # type: ignore[assignment]
     with contextlib.redirect_stdout(sys.stderr):
@@ -66,54 +67,6 @@ def child(arguments: list[str]) -> int:
         code = run(arguments)
     finally:
         os._exit(code)
-
-
-def kills(folder: Path, count: int, items: int, shards: int, layout: str, model: str) -> dict[str, Any]:
-    """Kill runs at random moments until `count` have died, let the last ones finish, and compare with calm ones."""
-    rows = manifest(folder / "rows.jsonl", items, 0.2)
-    common = ["batch", str(rows), "--model", model, "--keep-codes", "--layout", layout, "--per-file", "4"]
-    common += ["--format", "wav"]
-    dice = random.Random(0)
-    calm, killed = folder / f"calm-{layout}", folder / f"killed-{layout}"
-    start = time.perf_counter()
-    os.waitpid(child([*common, "-o", str(calm)]), 0)
-    whole = time.perf_counter() - start
-    died = finished = 0
-    for shard in range(1, shards + 1):
-        part = ["--shard", f"{shard}/{shards}"] if shards > 1 else []
-        wanted = count * shard // shards
-        while True:
-            process = child([*common, "-o", str(killed), *part])
-            if died >= wanted:
-                finished += os.waitpid(process, 0)[1] == 0
-                break
-            # Mostly while it plays, and now and then while it starts or finishes.
-            time.sleep(dice.uniform(0.0, max(0.1, 3 * whole / max(1, count))))
-            os.kill(process, signal.SIGKILL)
-            died += os.waitpid(process, 0)[1] == signal.SIGKILL
-            if (killed / "README.md").exists() and shards == 1:
-                wanted = died  # all done: nothing is left to kill
-    found = {"killed": died, "finished": finished, "seconds_undisturbed": round(whole, 2)}
-    return found | {"different": differences(calm, killed, layout)}
-
-
-def differences(one: Path, other: Path, layout: str) -> list[str]:
-    """What two output folders do not share, byte for byte, in sounds, codes and records."""
-    sets = [contents(one, layout), contents(other, layout)]
-    return sorted(key for key in sets[0].keys() | sets[1].keys() if sets[0].get(key) != sets[1].get(key))
-
-
-def contents(out: Path, layout: str) -> dict[str, Any]:
-    """Name -> bytes of everything that a data set says."""
-    from gen_audio import registry
-
-    if layout == "audiofolder":
-        files = [out / "metadata.jsonl", out / "README.md", *out.glob("data/**/*.*"), *out.glob("codes/**/*.*")]
-        return {str(path.relative_to(out)): path.read_bytes() for path in files}
-    reader = registry.build("pipeline.batch.layouts", layout)
-    found = [sample for path in out.glob("data-*") for sample in reader.unpack(path)]
-    once = {sample.address: sample for sample in found}
-    return {**once, "README.md": (out / "README.md").read_bytes(), "count": len(found)}
 
 
 def rows(folder: Path, count: int) -> dict[str, Any]:
@@ -139,14 +92,15 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
     return dict(zip(names, (items, first, whole, grown, peak), strict=True))
 
 
-def many(folder: Path, items: int) -> dict[str, Any]:
-    """Memory of one process that makes 1,000 items, and of one that makes all."""
-    model, peaks = nano(folder), {}
+def many(folder: Path, items: int, family: str, engine: str) -> dict[str, Any]:
+    """Memory of one process that makes, or has made, 1,000 items of a frame or so each, and of one that makes all."""
+    model, peaks = nano(folder, family), {}
     for count in sorted({min(1000, items), items}):
-        path = manifest(folder / "rows.jsonl", count, 0.1)
+        path = manifest(folder / "rows.jsonl", count, 0.02)
         out = folder / f"many-{count}"
         start = time.perf_counter()
-        process = child(["batch", str(path), "-o", str(out), "--model", model, "--layout", "webdataset"])
+        options = ["--layout", "webdataset", "--format", "wav", "--loudness", "none", "--engine", engine]
+        process = child(["batch", str(path), "-o", str(out), "--model", model, *options])
         _, status, usage = os.wait4(process, 0)
         seconds = round(time.perf_counter() - start, 1)
         peaks[count] = {"exit": status, "peak_mib": usage.ru_maxrss / 1024, "seconds": seconds}
@@ -180,41 +134,29 @@ def throughput(folder: Path, items: int, seconds: float, model: str) -> dict[str
     return found | {"summary": json.loads(done.stdout)}
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kills", "rows", "many", "throughput"))
+    parser.add_argument("what", choices=("rows", "many", "throughput"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--items", type=int)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--layouts", choices=LAYOUTS, nargs="+", default=LAYOUTS)
     parser.add_argument("--model", default="etude")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process")
+    parser.add_argument("--family", choices=("etude", "musicgen"), default="etude")
     asked = parser.parse_args()
     folder = asked.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (
-        *(f"{name}-{layout}" for name in ("calm", "killed") for layout in LAYOUTS),
-        "out",
-        "nano",
-        "warm",
-        *(path.name for path in folder.glob("many-*")),
-    ):
+    for name in ("out", "nano", "warm", *(path.name for path in folder.glob("many-*"))):
         shutil.rmtree(folder / name, ignore_errors=True)
-    if asked.what == "kills":
-        tried = (asked.kills, asked.items or 40, asked.shards)
-        model = nano(folder)
-        found = {layout: kills(folder, *tried, layout, model) for layout in asked.layouts}
-    elif asked.what == "rows":
+    if asked.what == "rows":
         found = rows(folder, asked.rows)
     elif asked.what == "many":
-        found = many(folder, asked.items or 100_000)
+        found = many(folder, asked.items or 100_000, asked.family, asked.engine)
     else:
         found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
     print(json.dumps(found, indent=1))
-    return int(any(isinstance(part, dict) and bool(part.get("different")) for part in found.values()))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

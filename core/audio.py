@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -88,12 +90,7 @@ class Waveform:
         """
         path = Path(path)
         name = (format or path.suffix[1:]).lower()
-        if name not in FORMATS:
-            raise ConfigError(f"the format is '{name}'; it must be one of {', '.join(FORMATS)}.")
-        if unknown := set(tags or {}) - set(TAGS):
-            raise ConfigError(f"there is no tag '{sorted(unknown)[0]}'. Known: {', '.join(TAGS)}.")
-        check_rate(name, self.sample_rate)
-        self._check_writable_samples()
+        self._check_writable(name, tags or {})
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             self._write(part, name, tags or {})
@@ -104,17 +101,35 @@ class Waveform:
             part.unlink(missing_ok=True)
         return path
 
-    def _check_writable_samples(self) -> None:
+    def encode(self, format: str, tags: dict[str, str] | None = None) -> bytes:
+        """The file that `save` would write, as bytes; raises what `save` raises."""
+        self._check_writable(format, tags or {})
+        held = io.BytesIO()
+        try:
+            self._write(held, format, tags or {})
+        except (OSError, RuntimeError) as error:
+            raise AudioError(
+                f"encoding {self.duration:.1f} s as {format} failed: {error}. Try another format."
+            ) from error
+        return held.getvalue()
+
+    def _check_writable(self, name: str, tags: dict[str, str]) -> None:
+        if name not in FORMATS:
+            raise ConfigError(f"the format is '{name}'; it must be one of {', '.join(FORMATS)}.")
+        if unknown := set(tags) - set(TAGS):
+            raise ConfigError(f"there is no tag '{sorted(unknown)[0]}'. Known: {', '.join(TAGS)}.")
+        check_rate(name, self.sample_rate)
         if not np.isfinite(self.samples).all():
             raise AudioError("the samples hold infinities or NaN, which no file can hold.")
         if self.peak > 1.0:
             raise AudioError(f"the peak is {self.peak:.2f}, above 1; it would clip. Call normalise('peak') first.")
 
-    def _write(self, path: Path, name: str, tags: dict[str, str]) -> None:
+    def _write(self, file_or_path: Path | BinaryIO, name: str, tags: dict[str, str]) -> None:
         import soundfile
 
         container, subtype = FORMATS[name]
-        with soundfile.SoundFile(path, "w", self.sample_rate, self.channels, format=container, subtype=subtype) as file:
+        form = {"samplerate": self.sample_rate, "channels": self.channels, "format": container, "subtype": subtype}
+        with soundfile.SoundFile(file_or_path, "w", **form) as file:
             for tag, text in tags.items():
                 setattr(file, tag, text)
             # libvorbis overflows its stack on one very long block, so write second by second

@@ -14,7 +14,7 @@ def _option(text: str, panel: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
 
 
-ROWS, OUTPUT, RUN = "Rows", "Output", "Run"
+ROWS, OUTPUT, RUN, WORKERS = "Rows", "Output", "Run", "Workers"
 
 
 def batch(
@@ -55,6 +55,18 @@ def batch(
     dry_run: Annotated[bool, _option("Tell how many, how long, how much; write nothing.", RUN, "--dry-run")] = False,
     from_codes: Annotated[Path | None, _option("Decode the codes kept in this folder again.", RUN)] = None,
     levels: Annotated[int | None, _option("With --from-codes: codebooks to decode, coarse ones first.", RUN)] = None,
+    engine: Annotated[
+        str, _option("Who plays: process (this one), or ray (workers on this machine or a cluster).", WORKERS)
+    ] = "process",
+    workers: Annotated[int | None, _option("Processes that play. Default: as many as fit.", WORKERS)] = None,
+    worker_cpus: Annotated[float | None, _option("Cores of each. Default: 1.", WORKERS)] = None,
+    worker_gpus: Annotated[
+        float | None, _option("GPUs of each; 0.5 is two workers on a GPU. Default: 0.", WORKERS)
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        _option('A cluster that is there: "auto" or host:port. Default: one of this machine for this run.', WORKERS),
+    ] = None,
     as_json: Annotated[bool, _option("Print the summary as JSON.", RUN, "--json")] = False,
     debug: Annotated[bool, _option("Show the traceback of an error.", RUN, "--debug")] = False,
 ) -> int:

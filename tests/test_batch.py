@@ -20,15 +20,14 @@ import numpy as np
 import pytest
 import soundfile
 from gen_audio import registry
-from gen_audio.errors import ConfigError
+from gen_audio.audio import FORMATS, Waveform
+from gen_audio.errors import AudioError, ConfigError
 from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.batch import kept_codes
-from gen_audio.pipeline.batch.lock import alone
 from gen_audio.pipeline.batch.settings import HOME
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.pipeline import Pipeline
 
-ROOT = Path(__file__).parent.parent
 ROWS = [
     {"prompt": "lofi", "duration": 0.2, "id": "one", "note": "first", "year": 1999},
     {"prompt": "house", "duration": 0.3, "tempo": [100, 124], "note": "second"},
@@ -105,7 +104,7 @@ def test_what_is_done_stays_done_and_a_changed_parameter_is_a_new_item(
     assert json.loads(capsys.readouterr().out.partition("\n")[2])["already_there"] == 1
     assert content() == before
     assert batch([{**ROWS[0], "duration": 0.3}], "--limit", "1") == 0
-    assert [row["duration"] for row in records()] == [0.2, 0.3]
+    assert sorted(row["duration"] for row in records()) == [0.2, 0.3]
 
 
 def test_bad_rows_are_refused_by_number_and_the_rest_rendered(batch: Batch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,20 +326,16 @@ def test_opus_is_written_and_read(batch: Batch) -> None:
     assert len(samples) == round(0.2 * rate) and np.abs(samples).max() > 0.5
 
 
-def test_a_truncated_tar_is_found(batch: Batch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("webdataset")
-    assert batch(ROWS[:1], "--layout", "webdataset") == 0
-    os.truncate("out/data-000000.tar", 700)
-    assert run(["verify", "out", "--sample", "0"]) == 1
-    assert "data-000000.tar has 700 bytes" in capsys.readouterr().out
-
-
-def test_a_second_run_on_the_same_folder_stops(batch: Batch, capsys: pytest.CaptureFixture[str]) -> None:
-    home = Path("out", HOME)
-    home.mkdir(parents=True)
-    with alone(home, "1-of-1"):
-        assert batch(ROWS[:1]) == 2
-    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err
+@pytest.mark.parametrize("format", FORMATS)
+def test_encoded_bytes_are_the_file_that_save_writes(format: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 12_000))
+    sound, tags = Waveform(noise, 24_000), {"title": "noise"}
+    sound.save(tmp_path / "sound", format, tags)
+    held = io.BytesIO(sound.encode(format, tags))
+    (one, rate), (other, same) = soundfile.read(held), soundfile.read(tmp_path / "sound")
+    assert np.array_equal(one, other) and rate == same == 24_000
+    with pytest.raises(AudioError, match="above 1"):
+        Waveform(noise * 9, 24_000).encode(format)
 
 
 BAD_CALLS = {
@@ -422,16 +417,6 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
     assert not list(Path("out").rglob("*.part*"))
     monkeypatch.setattr(pipeline, "begin", begin)
     assert batch(ROWS) == 0 and len(records()) == 4
-
-
-def test_killed_at_random_moments_the_set_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
-    """Real kills, SIGKILL, of processes that render; the same program does it with 50."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "batch.py"), "kills", str(tmp_path), "--kills", "5"]
-    options = ["--items", "5", "--layouts", "audiofolder", "webdataset"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for found in json.loads(done.stdout).values():
-        assert found["different"] == [] and found["finished"] == 1 and found["killed"] > 0
 
 
 def test_a_million_rows_are_read_as_they_come(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def decode_again(
         try:
             with torch.inference_mode():
                 waveform, _ = sound.decode(pipeline, codes, facts, levels)
-            finished = sound.finish(waveform, level, store.settings.sample_rate)
+            finished = sound.level(waveform, level, store.settings.sample_rate)
         except GenAudioError as error:
             watch.fault(found.row, record["id"], str(error))
             continue
@@ -113,13 +113,6 @@ def _put(store: Store, found: Kept, address: str, finished: Any, level: float | 
         "levels": levels,
     }
     item = Item(found.row, found.part, old["prompt"], {"loudness": level, "seed": old["seed"]}, old["id"])
+    audio = sound.encode(finished, store.settings.format, record)
     codes = found.codes if store.settings.keep_codes else None
-    store.put(
-        item,
-        address,
-        finished,
-        record,
-        codes=codes,
-        codes_sha256=old["codes_sha256"],
-        facts={"decoded": old["address"]},
-    )
+    store.put(item, address, sound.Finished(audio, record, codes, old["codes_sha256"], {"decoded": old["address"]}))

@@ -100,7 +100,7 @@ and a content address; `gen-audio verify` plays any of them again and compares.
 | `prompt`, `seed`, `parameters` | what was asked for; `parameters` is JSON with every resolved setting |
 | `style`, `tempo`, `key`, `meter`, `roles` | what was played, as the plan says; `plan` is that plan as JSON |
 | `duration`, `sample_rate`, `channels`, `loudness_lufs` | of the file; loudness by ITU-R BS.1770 |
-| `model`, `model_sha256`, `precision`, `licence` | what played |
+| `model`, `model_sha256`, `precision`, `executor`, `licence` | what played |
 | `address`, `codes_sha256` | hash of all that was asked for, and of the codes that the network wrote |
 {"Codes are kept: `gen-audio batch --from-codes` decodes them again." if settings.keep_codes else ""}
 

@@ -6,19 +6,22 @@ import json
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import registry
 from ...errors import ConfigError, GenAudioError, UnknownNameError
 from ..commands import PLAYER, check_player
+from . import engines, identity
 from . import settings as settings_
 from .columns import PARAMETERS, parameter, plain
 from .items import Reader
 from .manifest import Manifest, open_manifest
 
 if TYPE_CHECKING:
+    from .render import Selection
     from .settings import Settings
     from .watch import Watch
 
@@ -35,6 +38,7 @@ def batch(options: Mapping[str, Any]) -> int:
         raise ConfigError("Give a MANIFEST of what to render, or --from-codes FOLDER with kept codes; one of them.")
     check_player(options)
     out, shard = options["output"], read_shard(options["shard"])
+    workers = engines.check(options)
     form = settings_.settle(out, {name: options[name] for name in FORM})
     registry.build(settings_.LAYOUTS, form.layout).check()
     if options["from_codes"] is not None:
@@ -48,7 +52,7 @@ def batch(options: Mapping[str, Any]) -> int:
     reader = Reader(plain_defaults, home, options["prompt_column"], tuple(options["carry"] or ()))
     if not look_at(manifest, reader):
         return 1
-    return _render(options, manifest, reader, out, form, shard)
+    return _render(options, manifest, reader, out, form, shard, workers)
 
 
 def look_at(manifest: Manifest, reader: Reader) -> bool:
@@ -83,32 +87,52 @@ def _render(
     out: Path,
     form: Settings,
     shard: tuple[int, int],
+    workers: engines.Workers | None,
 ) -> int:
     # Everything that can be checked without the model has been. Only now torch is imported.
-    from ..load import load
-    from .dry_run import estimate
     from .render import Selection, render
     from .store import open_store, tag
     from .watch import Watch
 
-    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
-    model = {"sha256": pipeline.sha256, "precision": pipeline.precision}
-    selection = Selection(reader, model, shard, options["retry_failed"], options["limit"])
+    choice = {"shard": shard, "retry_failed": options["retry_failed"], "limit": options["limit"]}
     if options["dry_run"]:
-        found = estimate(pipeline, manifest, selection, out, form)
-        print(json.dumps(found, indent=2) if options["as_json"] else describe(found, pipeline.name))
-        return int(found["refused"] > 0)
-    with open_store(out, form, shard) as store:
+        return _estimate(options, manifest, partial(Selection, reader, **choice), out, form, workers)
+    with engines.open_engine(workers, options, form) as engine, open_store(out, form, shard) as store:
+        selection = Selection(reader, engine.model, **choice)
         failed = store.home / f"failed-{tag(shard)}.jsonl"
         with Watch(manifest.count(), failed, store.aside) as watch:
             rows = selection.choose(manifest.rows(), store.ledger, watch)
-            render(pipeline, rows, store, selection.address, watch)
+            render(engine.play(rows, watch), store, selection.address, watch)
         store.finish(options["licence"] or "")
     return _tell(watch, out, options["as_json"])
 
 
+def _estimate(
+    options: Mapping[str, Any],
+    manifest: Manifest,
+    select: Callable[[dict[str, str]], Selection],
+    out: Path,
+    form: Settings,
+    workers: engines.Workers | None,
+) -> int:
+    """Tell what a run would do; the model is loaded here, even if workers would play."""
+    from ..load import load
+    from .dry_run import estimate
+
+    count = engines.count_workers(workers)
+    pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
+    selection = select(identity.of(pipeline))
+    found = estimate(pipeline, manifest, selection, out, form)
+    found["work_seconds"] = round(found["work_seconds"] / count, 3)
+    found["workers"] = count
+    print(json.dumps(found, indent=2) if options["as_json"] else describe(found, pipeline.name))
+    return int(found["refused"] > 0)
+
+
 def _again(options: Mapping[str, Any], out: Path, form: Settings) -> int:
     """Decode kept codes; what only a manifest has use for is refused."""
+    if options["engine"] != "process":
+        raise ConfigError("--engine ray has no effect with --from-codes. Leave it out.")
     for name in ("duration", "num_samples", "set_", "shard", "limit", "retry_failed", "dry_run", "carry"):
         if options[name]:
             raise ConfigError(f"--{name.strip('_').replace('_', '-')} has no effect with --from-codes. Leave it out.")
@@ -154,9 +178,10 @@ def describe(found: Mapping[str, Any], model: str) -> str:
             f"to make       {found['to_make']:,} items, {clock(found['audio_seconds'])} of audio",
             f"there already {found['already_there']:,} items",
             f"refused       {found['refused']:,} rows or items",
-            f"time          {clock(found['work_seconds'])} with {model} here, measured on 2 s",
+            f"workers       {found['workers']:,}",
+            f"time          {clock(found['work_seconds'])} with {model}, measured on 2 s here, which one worker played",
             f"disk          {found['disk_bytes'] / 2**20:,.1f} MiB, {found['disk_free_bytes'] / 2**20:,.0f} MiB free",
-            f"memory        {found['memory_mib']:,} MiB",
+            f"memory        {found['memory_mib']:,} MiB a worker",
         )
     )
 

@@ -57,7 +57,7 @@ def estimate(
         "already_there": watch.skipped,
         "refused": watch.faults,
         "audio_seconds": round(audio, 1),
-        "work_seconds": round(audio * speed, 2),
+        "work_seconds": round(audio * speed, 3),
         "disk_bytes": round(audio * size),
         "disk_free_bytes": shutil.disk_usage(folder).free,
         "memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if _is_mac() else 2**10)),

@@ -12,15 +12,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from .columns import SOURCES
 
-__all__ = ["SOUND_VERSION", "address", "content", "decoded_address", "seed", "shard_of"]
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+
+__all__ = ["SOUND_VERSION", "address", "content", "decoded_address", "of", "seed", "shard_of"]
 
 # Raise it with every change of the code that alters what the same weights play for the same parameters.
-SOUND_VERSION = 1
+SOUND_VERSION = 2
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
@@ -42,9 +45,14 @@ def seed(content: str) -> int:
     return int(_digest(["seed", content])[:8], 16) % 2**31
 
 
-def address(content: str, model: Mapping[str, Any]) -> str:
-    """The address, 16 hexadecimal digits, of an item played by a model with `sha256` and `precision`."""
-    return _digest([content, str(model["sha256"]), str(model["precision"]), SOUND_VERSION])[:16]
+def of(pipeline: Pipeline) -> dict[str, str]:
+    """What tells one player from another: weights, and what rounds their products."""
+    return {"sha256": pipeline.sha256, "precision": pipeline.precision, "executor": pipeline.executor.name}
+
+
+def address(content: str, model: Mapping[str, str]) -> str:
+    """The address, 16 hexadecimal digits, of an item played by a `model`, which is described as by `of`."""
+    return _digest([content, model["sha256"], model["precision"], model["executor"], SOUND_VERSION])[:16]
 
 
 def decoded_address(source: str, levels: int | None, loudness: float | str) -> str:

@@ -7,26 +7,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import AudioError, ConfigError, GenAudioError
 from .. import interrupt
 from ..generation import Generation
-from ..params import GenerationParams, check_prompt
+from ..params import check_prompt
 from ..together import Request, play_requests
-from . import identity, kept_codes, sound
+from . import identity
 from .items import Item, Reader
 from .manifest import Row
+from .sound import Finished, finish
 from .store import DONE, FAILED, Ledger, Store
 from .watch import Watch
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
 
-__all__ = ["Selection", "play", "render", "write"]
+__all__ = ["Played", "Selection", "play", "render"]
 
 AHEAD = 2  # pieces that may wait to be written while the next is played
-Played = tuple[Item, Generation | Exception]
+Played = tuple[Item, Generation | Finished | Exception]
 
 
 def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Played]:
@@ -69,7 +70,7 @@ class Selection:
 
     Args:
         reader: turns rows into items.
-        model: sha256 and precision of what plays.
+        model: what plays, as `identity.of` says it.
         shard: (i, n).
         retry_failed: whether items that failed in an earlier run are tried again.
         limit: the most items to make; None for all.
@@ -127,18 +128,19 @@ class Selection:
         return state != DONE
 
 
-def render(
-    pipeline: Pipeline, items: Iterable[Item], store: Store, address: Callable[[Item], str], watch: Watch
-) -> None:
-    """Play and write; a thread of its own measures, encodes and writes, so that playing never waits for a disk.
+def render(played: Iterable[Played], store: Store, address: Callable[[Item], str], watch: Watch) -> None:
+    """Write what a player gives; a thread of its own measures, encodes and writes, so playing never waits for a disk.
+
+    Args:
+        played: from `play`, or from another player, whose pieces may be finished already.
 
     Raises:
-        AudioError, OSError: the disk is full or fails. All that was noted as done is whole.
+        OSError: the disk is full or fails. All that was noted as done is whole.
     """
     waiting: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "writer") as writer:
         start = time.perf_counter()
-        for item, made in play(pipeline, items, watch):
+        for item, made in played:
             watch.busy += time.perf_counter() - start
             if isinstance(made, ConfigError):  # the row is at fault; it is looked at again in the next run
                 watch.fault(item.row, item.id, str(made))
@@ -146,7 +148,7 @@ def render(
                 reason = f"{type(made).__name__}: {made}"
                 waiting.append(writer.submit(_fail, store, item, address(item), reason, watch))
             else:
-                waiting.append(writer.submit(_finish, store, item, address(item), made, watch))
+                waiting.append(writer.submit(_write, store, item, address(item), made, watch))
             while len(waiting) > AHEAD or (waiting and waiting[0].done()):
                 waiting.popleft().result()
             start = time.perf_counter()
@@ -159,40 +161,13 @@ def _fail(store: Store, item: Item, address: str, reason: str, watch: Watch) -> 
     watch.fault(item.row, item.id, reason)
 
 
-def _finish(store: Store, item: Item, address: str, made: Generation, watch: Watch) -> None:
-    loudness = item.given.get("loudness", GenerationParams.loudness)
+def _write(store: Store, item: Item, address: str, made: Generation | Finished, watch: Watch) -> None:
     try:
-        finished = sound.finish(made.waveform, loudness, store.settings.sample_rate)
+        finished = made if isinstance(made, Finished) else finish(item, made, store.settings)
     except AudioError as error:
         _fail(store, item, address, str(error), watch)
         return
-    write(store, item, address, made, finished, loudness)
+    store.put(item, address, finished)
     watch.made += 1
-    watch.audio += finished.duration
+    watch.audio += finished.record["duration"]
     watch.show()
-
-
-def write(store: Store, item: Item, address: str, made: Generation, finished: Any, loudness: float | str) -> None:
-    """Put a piece into the store."""
-    codes = None
-    if store.settings.keep_codes:
-        facts = {
-            "prompt": made.prompt,
-            "seed": made.seed,
-            "model": made.model["name"],
-            "model_sha256": made.model["sha256"],
-            "sample_rate": made.waveform.sample_rate,
-            "num_audio_samples": made.waveform.samples.shape[1],
-            "loudness": loudness,
-            "plan": made.plan.to_dict() if made.plan else None,
-        }
-        codes = kept_codes.dump(made.codes, facts)
-    store.put(
-        item,
-        address,
-        finished,
-        sound.record(made, finished, name=item.id, loudness=loudness, carried=item.carried),
-        codes=codes,
-        codes_sha256=kept_codes.hash_codes(made.codes),
-        facts={"seconds": round(sum(made.timings.values()), 3)},
-    )

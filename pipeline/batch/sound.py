@@ -1,4 +1,4 @@
-"""What becomes of a piece after the network: its level and rate, its record, and kept codes turned into sound again."""
+"""What becomes of a piece after the network: its level, its files and its record, and kept codes made sound again."""
 
 from __future__ import annotations
 
@@ -6,29 +6,88 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import __version__
 from ...audio import Waveform, limit
 from ...composition.plan import MusicalPlan
 from ...errors import AudioError, ConfigError
 from ..generation import Generation
+from ..params import GenerationParams
+from . import kept_codes
+from .items import Item
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
+    from .settings import Settings
 
-__all__ = ["OWN", "decode", "finish", "record"]
+__all__ = ["OWN", "Finished", "decode", "encode", "finish", "level", "record"]
 
 # Columns that the record has of its own; a carried column of such a name is called source_<name>.
 OWN = (
     *("file_name", "id", "prompt", "seed", "duration", "sample_rate", "channels", "loudness_lufs", "style", "tempo"),
-    *("key", "meter", "roles", "model", "model_sha256", "precision", "licence", "address", "codes_sha256"),
+    *("key", "meter", "roles", "model", "model_sha256", "precision", "executor", "licence", "address", "codes_sha256"),
     *("parameters", "plan", "audio", "codes"),
 )
 
 
-def finish(waveform: Waveform, loudness: float | str, sample_rate: int | None) -> Waveform:
+@dataclass(frozen=True)
+class Finished:
+    """A piece as it will lie in the data set: nothing is left to do but to write it.
+
+    Args:
+        audio: a whole sound file.
+        record: what the data set says of it; `file_name`, `address` and `codes_sha256` are added by the store.
+        codes: a whole file of kept codes, or None.
+        codes_sha256: of the codes, kept or not.
+        facts: what the journal alone should keep.
+    """
+
+    audio: bytes
+    record: Mapping[str, Any]
+    codes: bytes | None
+    codes_sha256: str
+    facts: Mapping[str, Any]
+
+
+def finish(item: Item, made: Generation, settings: Settings) -> Finished:
+    """Set the level of a piece as it was decoded and mixed, encode it, and say what it is.
+
+    Raises:
+        AudioError: it holds infinities or NaN, or cannot be encoded.
+    """
+    loudness = item.given.get("loudness", GenerationParams.loudness)
+    sound = level(made.waveform, loudness, settings.sample_rate)
+    told = record(made, sound, name=item.id, loudness=loudness, carried=item.carried)
+    codes = kept_codes.dump(made.codes, _facts(made, loudness)) if settings.keep_codes else None
+    facts = {"seconds": round(sum(made.timings.values()), 3)}
+    return Finished(encode(sound, settings.format, told), told, codes, kept_codes.hash_codes(made.codes), facts)
+
+
+def encode(sound: Waveform, format: str, record: Mapping[str, Any]) -> bytes:
+    """A sound file with tags that say what the record says."""
+    tags = {"title": record["prompt"], "artist": "gen-audio", "software": f"gen-audio {__version__}"}
+    return sound.encode(format, {**tags, "comment": f"seed {record['seed']}"})
+
+
+def _facts(made: Generation, loudness: float | str) -> dict[str, Any]:
+    """What kept codes need to be heard again."""
+    return {
+        "prompt": made.prompt,
+        "seed": made.seed,
+        "model": made.model["name"],
+        "model_sha256": made.model["sha256"],
+        "sample_rate": made.waveform.sample_rate,
+        "num_audio_samples": made.waveform.samples.shape[1],
+        "loudness": loudness,
+        "plan": made.plan.to_dict() if made.plan else None,
+    }
+
+
+def level(waveform: Waveform, loudness: float | str, sample_rate: int | None) -> Waveform:
     """Bring a piece as it was decoded and mixed to its rate and level.
 
     Raises:
@@ -45,10 +104,7 @@ def finish(waveform: Waveform, loudness: float | str, sample_rate: int | None) -
 def record(
     generation: Generation, sound: Waveform, *, name: str, loudness: float | str, carried: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the data set says of a piece: flat, without times of day or of work, so that two runs say the same.
-
-    `file_name`, `address` and `codes_sha256` are added by the store.
-    """
+    """What the data set says of a piece: flat, without times of day or of work, so that two runs say the same."""
     plan, model, measured = generation.plan, generation.model, sound.loudness()
     params = dataclasses.replace(generation.params, loudness=loudness, num_samples=1)
     return {
@@ -67,6 +123,7 @@ def record(
         "model": model["name"],
         "model_sha256": model["sha256"],
         "precision": model.get("precision", ""),
+        "executor": model.get("executor", ""),
         "licence": model.get("licence", ""),
         "parameters": json.dumps(params.to_dict(), ensure_ascii=False),
         "plan": json.dumps(json.loads(plan.to_json()), ensure_ascii=False) if plan else None,

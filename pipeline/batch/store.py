@@ -9,21 +9,20 @@ OUT/.gen-audio/                  settings, journals, locks, sounds that wait to 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__, registry
+from ... import registry
 from ...errors import GenAudioError
-from ..outputs import write_waveform
 from . import durable, identity, journal, lock
 from .items import Item
 from .layouts.base import CODES, Layout, Sample
 from .settings import HOME, LAYOUTS, Settings
 
 if TYPE_CHECKING:
-    from ...audio import Waveform
+    from .sound import Finished
 
 __all__ = ["DONE", "FAILED", "Ledger", "Store", "journals", "open_store"]
 
@@ -72,41 +71,25 @@ class Store:
         """Note that an item could not be made."""
         self.notes.append("failed", address, item.row, item.part, id=item.id, reason=reason)
 
-    def put(
-        self,
-        item: Item,
-        address: str,
-        sound: Waveform,
-        record: Mapping[str, Any],
-        *,
-        codes: bytes | None,
-        codes_sha256: str,
-        facts: Mapping[str, Any],
-    ) -> None:
+    def put(self, item: Item, address: str, made: Finished) -> None:
         """Write a sound and all that belongs to it, then note it as done.
 
-        Args:
-            codes: a file of kept codes, or None.
-            facts: what the journal alone should keep.
-
         Raises:
-            AudioError, OSError: the disk is full or fails; then the item is not done, and nothing half is left.
+            OSError: the disk is full or fails; then the item is not done, and nothing half is left.
         """
-        format = self.settings.format
-        parts = {self._path(address, format): self.aside / f"{address}.{format}"}
-        tags = {"title": record["prompt"], "artist": "gen-audio", "software": f"gen-audio {__version__}"}
-        write_waveform(sound, next(iter(parts.values())), format, {**tags, "comment": f"seed {record['seed']}"})
-        if codes is not None:
-            parts[self._path(address, CODES)] = self.aside / f"{address}.{CODES}"
-            (self.aside / f"{address}.{CODES}").write_bytes(codes)
+        format, record = self.settings.format, made.record
+        contents = {format: made.audio} | ({} if made.codes is None else {CODES: made.codes})
+        parts = {self._path(address, suffix): self.aside / f"{address}.{suffix}" for suffix in contents}
+        for part, content in zip(parts.values(), contents.values(), strict=True):
+            part.write_bytes(content)
         files = {str(path.relative_to(self.out)): durable.fingerprint(part) for path, part in parts.items()}
         durable.move({part: path for path, part in parts.items()})
         name = f"{address}.{format}" if self.layout.packed else next(iter(files))
-        own = {"file_name": name, "id": record["id"] or address, "address": address, "codes_sha256": codes_sha256}
+        own = {"file_name": name, "id": record["id"] or address, "address": address, "codes_sha256": made.codes_sha256}
         whole = {"file_name": name, **record, **own}  # the name first, whatever an older record says
         self.notes.append(
             "done", address, item.row, item.part,
-            sound=identity.SOUND_VERSION, given=dict(item.given), files=files, record=whole, **facts,
+            sound=identity.SOUND_VERSION, given=dict(item.given), files=files, record=whole, **made.facts,
         )  # fmt: skip
         if self.layout.packed:
             self.waiting[address] = (item.row, item.part, whole)

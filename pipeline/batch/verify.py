@@ -125,12 +125,12 @@ def play_again(out: Path, model: str | None, device: str, count: int | None) -> 
     chosen = {entry.address for entry in entries}
     if count is not None and count < len(chosen):
         chosen = set(random.Random(0).sample(sorted(chosen), count))
-    pipelines: dict[tuple[str, str], Any] = {}
+    pipelines: dict[tuple[str, str, str], Any] = {}
     for line in journal.in_order(journals(out)):
         if int(line["done"], 16) not in chosen or "decoded" in line:
             continue  # codes that were decoded again were played in another folder, and are compared there
         record = line["record"]
-        key = (model or record["model"], record["precision"] or "auto")
+        key = (model or record["model"], record["precision"] or "auto", record.get("executor") or "auto")
         try:
             if key not in pipelines:
                 pipelines = {key: _load(*key, device)}  # one at a time in memory
@@ -141,12 +141,12 @@ def play_again(out: Path, model: str | None, device: str, count: int | None) -> 
             yield line["done"], f"unplayable: {line['done']} (row {line['row']}): {error}"
 
 
-def _load(model: str, precision: str, device: str) -> Any:
+def _load(model: str, precision: str, executor: str, device: str) -> Any:
     """Load what played a data set; a folder is recorded by the name that its configuration gives."""
     from ..load import load
 
     try:
-        return load(model, device=device, precision=precision)
+        return load(model, device=device, precision=precision, executor=executor)
     except UnknownNameError as error:
         raise ConfigError(f"{error} The data set says '{model}': name its folder by --model.") from None
 
