@@ -24,9 +24,12 @@ from typing import Any
 import torch
 import transformers
 from gen_audio.evaluation.random_musicgen import KINDS, PROMPTS, SIZES, codes_of, make_checkpoint
-from gen_audio.pipeline.generate import stream_columns
+from gen_audio.pipeline.executors.base import Choosing, columns_before
+from gen_audio.pipeline.fuse import Fused
+from gen_audio.pipeline.generate import Piece, play
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.load import load
+from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.samplers.greedy import Greedy
 
 GUIDANCE = 3.0
@@ -36,32 +39,33 @@ GUIDANCE = 3.0
 def compare(folder: Path, reference: Any, kind: str, steps: int) -> dict[str, Any]:
     """Largest difference of logits, and the share of greedy codes that agree."""
     model: Any = load(str(folder), precision="fp32")
-    lm, told = model.parts.lm, model.parts.text.prepare(list(PROMPTS))
+    player, told = model.executor, model.parts.text.prepare(list(PROMPTS))
     text = model.parts.text(**told)
     chroma = _chroma(model) if kind == "melody" else None
     heard = None if chroma is None else lambda second: chroma
     extra = {} if chroma is None else {"input_features": chroma.expand(len(PROMPTS), -1, -1)}
 
-    codes = torch.randint(lm.card, (len(PROMPTS), lm.n_q, 64), generator=torch.Generator().manual_seed(1))
-    columns = torch.cat((torch.full_like(codes[..., :1], lm.card), codes[..., :-1]), -1).flatten(0, 1)
+    codes = torch.randint(player.card, (len(PROMPTS), player.n_q, 64), generator=torch.Generator().manual_seed(1))
+    columns = columns_before(codes, player.card).flatten(0, 1)
     wanted = reference(**told, decoder_input_ids=columns, **extra).logits[:, -64:]
     fused = model.conditions(text, heard, False, 0)
-    found = lm(codes, prefix=fused.prefix, cross=fused.cross, cross_mask=fused.cross_mask).flatten(0, 1)
+    found = player.logits(fused, codes).flatten(0, 1)
 
     theirs = codes_of(reference, **told, **extra, do_sample=False, guidance_scale=GUIDANCE, max_new_tokens=steps)
-    silence = torch.zeros(len(PROMPTS), lm.n_q, lm.card)
-    settings: dict[str, Any] = {"num_frames": theirs.shape[-1], "guide": Guidance(GUIDANCE)}
-    settings["noise"] = lambda step: silence
-    fused = model.conditions(text, heard, True, 0)
-    ours = model.pattern.deinterleave(
-        torch.stack(list(stream_columns(lm, model.pattern, Greedy(), fused, **settings)), -1)
-    )
+    ours = torch.stack(list(play(greedy(model, model.conditions(text, heard, True, 0), theirs.shape[-1]))), -1)
     return {
         "logits_max_error": float((found - wanted).abs().max()),
         "logits_std": float(wanted.std()),
         "greedy_steps": steps,
         "greedy_codes_equal": float((ours == theirs).float().mean()),
     }
+
+
+def greedy(model: Any, fused: Fused, num_frames: int) -> Piece:
+    """A piece of the likeliest codes."""
+    rows, player = fused.batch_size, model.executor
+    noise = GumbelNoise([0] * rows, [0] * rows, n_q=player.n_q, card=player.card)
+    return Piece(player, model.pattern, fused, Choosing(Greedy(), Guidance(GUIDANCE), noise), num_frames=num_frames)
 
 
 def _chroma(model: Any) -> torch.Tensor:
@@ -81,10 +85,9 @@ def time_loading(folder: Path, precision: str) -> dict[str, float]:
     loaded = time.perf_counter()
     with torch.inference_mode():
         fused = model.conditions(model.parts.text(**model.parts.text.prepare(["rock"])), None, True, 0)
-        settings: dict[str, Any] = {"num_frames": 1, "guide": Guidance(GUIDANCE)}
-        settings["noise"] = lambda step: torch.zeros(1, model.parts.lm.n_q, model.parts.lm.card)
-        next(stream_columns(model.parts.lm, model.pattern, Greedy(), fused, **settings))
-    weights = sum(t.numel() * t.element_size() for m in model.parts.modules().values() for t in _distinct(m))
+        next(play(greedy(model, fused, 1)))
+    modules = [module for name, module in model.parts.modules().items() if name != "lm"]
+    weights = model.executor.num_bytes + sum(t.numel() * t.element_size() for m in modules for t in _distinct(m))
     return {
         "seconds_to_load": loaded - start,
         "seconds_to_first_step": time.perf_counter() - start,

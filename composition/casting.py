@@ -99,6 +99,11 @@ class Cast:
                     self._sample(role, self._allowed(role), "rule: someone plays the harmony")
                     break
 
+    def keep(self, role: str, program: int) -> None:
+        """Let who played go on, unless somebody took the role over or it must be silent."""
+        if role not in self.programs and role not in self.silent and (role == "drums", program) not in self.banned:
+            self._take(role, program, "rule: as before")
+
     def play_alone(self) -> None:
         """A soloist who plays the harmony plays the melody too."""
         if set(self.programs) == {"chords"} and "lead" not in self.silent:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..audio import limit
 
-__all__ = ["drive", "high_shelf", "limiter", "low_pass", "reach", "reverb", "tape", "vinyl", "widen"]
+__all__ = ["Reverb", "drive", "high_shelf", "limiter", "low_pass", "reach", "tape", "vinyl", "widen"]
 
-BLOCK = 1 << 16  # samples that one FFT of the overlap-add holds; memory beyond the signal does not grow
+BLOCK = 1 << 13  # samples that an FFT takes at least, where there are as many; a short one stays in the cache
 ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than the lows
     "room": (0.008, 0.9, 0.5),
     "hall": (0.025, 1.0, 0.35),
@@ -24,16 +22,38 @@ ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than t
 }
 
 
+class Convolver:
+    """Convolution with an impulse response [C, M] of sound that comes piece by piece; what still rings is kept."""
+
+    def __init__(self, impulse: np.ndarray) -> None:
+        self.impulse = impulse
+        self.ringing = np.zeros((impulse.shape[0], impulse.shape[1] - 1), np.float32)
+        self.spectra: dict[int, np.ndarray] = {}  # of the impulse response, by the size of the FFT
+
+    def __call__(self, sound: np.ndarray) -> np.ndarray:
+        """Return the next [C, n] samples for those of `sound`, by overlap-add."""
+        tail, length = self.impulse.shape[1], sound.shape[1]
+        size = 1 << (tail + min(length, max(3 * tail, BLOCK)) - 2).bit_length()
+        step = size - tail + 1
+        result = np.empty((sound.shape[0], length), np.float32)
+        for start in range(0, length, step):
+            result[:, start : start + step] = self._add(sound[:, start : start + step], size)
+        return result
+
+    def _add(self, block: np.ndarray, size: int) -> np.ndarray:
+        if size not in self.spectra:
+            self.spectra[size] = np.fft.rfft(self.impulse, size)
+        length, rest = block.shape[1], self.ringing.shape[1]
+        out = np.fft.irfft(np.fft.rfft(block, size) * self.spectra[size], size)[:, : length + rest]
+        out = out.astype(np.float32, copy=False)
+        out[:, :rest] += self.ringing
+        self.ringing = out[:, length:].copy()
+        return out[:, :length]
+
+
 def convolve(sound: np.ndarray, impulse: np.ndarray) -> np.ndarray:
-    """Convolve [C, L] with [C, M] by overlap-add and keep the first L samples."""
-    length, tail = sound.shape[1], impulse.shape[1]
-    size = 1 << (BLOCK + tail - 1).bit_length()
-    spectrum = np.fft.rfft(impulse, size)
-    out = np.zeros((sound.shape[0], length + size), np.float32)
-    for start in range(0, length, BLOCK):
-        block = sound[:, start : start + BLOCK]
-        out[:, start : start + size] += np.fft.irfft(np.fft.rfft(block, size) * spectrum, size)
-    return out[:, :length]
+    """Convolve [C, L] with [C, M] and keep the first L samples."""
+    return Convolver(impulse)(sound)
 
 
 @functools.lru_cache(maxsize=8)
@@ -59,8 +79,8 @@ def _one_pole(sound: np.ndarray, cutoff_hz: float, sample_rate: int) -> np.ndarr
     return convolve(sound, np.tile(response.astype(np.float32), (sound.shape[0], 1)))
 
 
-def reverb(sound: np.ndarray, *, sample_rate: int, kind: str, seconds: float, seed: int = 0) -> np.ndarray:
-    """Return only the reverberation of `sound`, to be added to it.
+class Reverb:
+    """Only the reverberation of a sound [2, n] that comes piece by piece, to be added to it.
 
     Args:
         kind: room, hall or plate.
@@ -68,7 +88,17 @@ def reverb(sound: np.ndarray, *, sample_rate: int, kind: str, seconds: float, se
 
     Source: decaying noise as a room's late response, Moorer 1979, "About this reverberation business".
     """
-    return convolve(sound, _impulse(kind, float(seconds), sample_rate, seed % 64))
+
+    def __init__(self, *, sample_rate: int, kind: str, seconds: float, seed: int = 0) -> None:
+        self.convolver = Convolver(_impulse(kind, float(seconds), sample_rate, seed % 64))
+
+    def __call__(self, sound: np.ndarray) -> np.ndarray:
+        return self.convolver(sound)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing that was heard rings any more."""
+        return not np.abs(self.convolver.ringing).max(initial=0.0) > 1e-7
 
 
 def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float, taps: int = 127) -> np.ndarray:
@@ -133,6 +163,7 @@ def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, 
     return (sound + (surface + rumble) * np.float32(amount)).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=4)
 def _surface(sample_rate: int, clicks_a_second: float, seed: int, second: int) -> np.ndarray:
     """Clicks and hiss of one second of a record."""
     rng = np.random.default_rng([seed % 2**32, 2, second])
@@ -155,11 +186,10 @@ def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
     return np.stack([middle + side, middle - side]).astype(np.float32)
 
 
-def reach(effects: Mapping[str, Any], sample_rate: int) -> tuple[int, int]:
-    """How many samples before and after a sample can change how it comes out of a mix with these effects."""
-    seconds = float(effects.get("reverb_seconds", 1.0)) + 0.03 if effects.get("reverb", "none") != "none" else 0.0
+def reach(sample_rate: int) -> tuple[int, int]:
+    """How many samples before and after a sample can change what all effects but the reverb make of it."""
     filters = 4 * 64  # low-passes, one behind the other
-    return math.ceil((seconds + 0.3) * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters
+    return math.ceil(0.1 * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters  # mostly the limiter's
 
 
 def limiter(sound: np.ndarray, *, sample_rate: int) -> np.ndarray:

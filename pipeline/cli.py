@@ -102,8 +102,7 @@ def play(
         Path | None, _option("A recording that a MusicGen goes on from; --duration counts it in.", MUSIC, "--continue")
     ] = None,
     model: Annotated[
-        str,
-        _option("Name of: gen-audio models, a folder, or a MusicGen of the hub as owner/name[@revision].", SAMPLING),
+        str, _option("A name of gen-audio models, a folder, or a MusicGen of the hub: owner/name[@revision].", SAMPLING)
     ] = "etude",
     device: Annotated[str, _option("cpu (which is auto), or cuda or cuda:N, an NVIDIA GPU.", SAMPLING)] = "auto",
     precision: Annotated[str, _option("auto, fp32, bf16, int8 or int4, of the transformer.", SAMPLING)] = "auto",
@@ -124,6 +123,7 @@ def play(
     stems: Stems = None,
     loudness: Loudness = None,
     stream: Annotated[str | None, _option("-: a WAV on standard output while it is made: | aplay", OUTPUT)] = None,
+    listen: Annotated[bool, _option("Typed lines change the stream at the next bar.", OUTPUT, "--listen")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -57,6 +57,8 @@ def generate(options: Mapping[str, Any]) -> None:
     given["seed"] = params.seed
     if options["stream"] is not None:
         return play_aloud(prompt, options, given)
+    if options["listen"]:
+        raise ConfigError("--listen changes a stream while it plays, so without --stream - it has no effect. Add that.")
     inputs = [options[name] for name in ("plan", "melody", "continue_from") if options[name]]
     several = params.num_samples > 1
     targets = plan_targets(
@@ -110,13 +112,16 @@ def generate_long(
 
 def play_aloud(prompt: str, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Play a prompt to standard output while it is being made."""
-    from .stream_command import check_stream, stream_to
+    from .stream_command import check_stream, listen, stream_to
 
     check_stream(options, given)
     from .load import load
 
     pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
-    stream_to(sys.stdout.buffer, pipeline.stream(prompt, **given), pipeline.name)
+    stream = pipeline.stream(prompt, **given)
+    if options["listen"]:
+        listen(stream, sys.stdin)
+    stream_to(sys.stdout.buffer, stream, pipeline.name)
 
 
 def read_plan(path: Path | None) -> MusicalPlan | None:

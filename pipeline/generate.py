@@ -43,7 +43,7 @@ class Piece(Playable):
         fused: conditions of all passes of guidance.
         choosing: sampler, guidance and noise.
         num_frames: T of the whole piece, those that are told included.
-        told: [B, K, T0] codes of its first frames, which are decided already.
+        told: [B, K, T0] codes of its first frames, which are decided already; special_token_id where they are not.
     """
 
     def __init__(
@@ -95,10 +95,20 @@ class Piece(Playable):
         """Let the model read frames that are decided already; the first step is one that decides another."""
         self.known = self.pattern.interleave(told)  # [B, K, S]
         self.frame = told.shape[-1]
+        if (told == self.pattern.special_token_id).any():
+            return  # it plays all steps and fills the gaps itself
         self.step = min(self.steps[self.frame])
         first = self.pattern.first_column(len(told))[..., None]
-        self.executor.read(self.session, torch.cat((first, self.known[..., : self.step - 1]), -1))
+        columns = torch.cat((first, self.known[..., : self.step - 1]), -1)
+        self.executor.read(self.session, columns, self._conditions(self.step))
         self.column = self.known[..., self.step - 1]
+
+    def _conditions(self, steps: int) -> Tensor | None:
+        """Conditions [M, S, D] of the first steps."""
+        condition = self.fused.frame
+        if condition is None or steps == 0:
+            return None
+        return torch.stack([condition(self.pattern.condition_frame(s, self.num_frames)) for s in range(steps)], 1)
 
 
 def play(piece: Playable) -> Iterator[Tensor]:

@@ -50,7 +50,11 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     folder = checkpoint.find_folder(name)
     if checkpoint.family(folder) == "musicgen":
         return _load_musicgen(folder, name, precision, executor, place)
-    return _load_etude(folder, precision, executor, place)
+    pipeline = _load_etude(folder, precision, executor, place)
+    # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors
+    # of the file are gone, which would leave a hole of 40 MiB.
+    pipeline.embed("music")
+    return pipeline
 
 
 def _load_etude(folder: Path, precision: str, executor: str, device: torch.device) -> Pipeline:

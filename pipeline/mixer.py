@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,22 @@ from ..composition import effects as fx
 from ..composition.score import Track
 from .blockwise import blockwise
 
-__all__ = ["HEADROOM", "dry_mix", "mix", "mix_stream", "place"]
+__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place"]
 
+FADE = 0.05  # seconds from one scene to the next
 HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effects and limiter want room
 
 
 def place(stem: np.ndarray, track: Track) -> np.ndarray:
-    """Put a stem [1 or 2, L] at the level and place of its track: [2, L]; constant power over the panorama."""
+    """Put a stem [1 or 2, L] at the level and place of its track: [2, L]."""
+    return np.broadcast_to(stem, (2, stem.shape[1])) * _sides(track)
+
+
+def _sides(track: Track) -> np.ndarray:
+    """How loud a track is left and right: [2, 1]; constant power over the panorama."""
     gain = 10 ** (track.level_db / 20)
     angle = (track.pan + 1) * np.pi / 4
-    sides = np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * np.float32(gain * np.sqrt(2))
-    return np.broadcast_to(stem, (2, stem.shape[1])) * sides
+    return np.array([[np.cos(angle)], [np.sin(angle)]], np.float32) * np.float32(gain * np.sqrt(2))
 
 
 def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndarray:
@@ -37,7 +43,6 @@ def mix(
     *,
     sample_rate: int,
     seed: int,
-    start: int = 0,
 ) -> np.ndarray:
     """Mix stems to stereo.
 
@@ -50,18 +55,33 @@ def mix(
         effects: the style's effects block; a value that is missing or 0 means off.
         sample_rate: Hz.
         seed: of the reverb's tail and the vinyl's crackle.
-        start: the sample of the piece that the stems begin with, if they are an excerpt.
 
     Returns:
         [2, L] float32 with a peak of at most 0.98.
     """
-    sound = dry_mix(stems, tracks) * HEADROOM
-    kind = effects.get("reverb", "none")
-    if kind != "none":
+    return _finish(_wet(stems, tracks, effects, sample_rate, seed), 0, effects, sample_rate, seed)
+
+
+def _wet(
+    stems: Mapping[str, np.ndarray], tracks: Sequence[Track], effects: Mapping[str, Any], sample_rate: int, seed: int
+) -> np.ndarray:
+    """Sum the placed stems and their reverb: [2, L]."""
+    sound = dry_mix(stems, tracks)
+    sound *= HEADROOM
+    reverb = _reverb(effects, sample_rate, seed)
+    if reverb is not None:
         sends = (place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
-        send = functools.reduce(np.add, sends)
-        seconds = float(effects.get("reverb_seconds", 1.0))
-        sound = sound + fx.reverb(send, sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+        sound += reverb(functools.reduce(np.add, sends))
+    return sound
+
+
+def _reverb(effects: Mapping[str, Any], sample_rate: int, seed: int) -> fx.Reverb | None:
+    kind, seconds = effects.get("reverb", "none"), float(effects.get("reverb_seconds", 1.0))
+    return None if kind == "none" else fx.Reverb(sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+
+
+def _finish(sound: np.ndarray, start: int, effects: Mapping[str, Any], sample_rate: int, seed: int) -> np.ndarray:
+    """What happens to the whole mix [2, L], which begins with sample `start` of the piece."""
     if effects.get("drive"):
         sound = fx.drive(sound, amount=effects["drive"])
     if effects.get("tape"):
@@ -75,26 +95,103 @@ def mix(
     return fx.limiter(sound, sample_rate=sample_rate)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """How the stems are mixed from a sample on: which row plays as which track, and through what."""
+
+    start: int  # sample of the piece
+    tracks: Mapping[int, Track]  # row of the stems -> its track; other rows are silent
+    effects: Mapping[str, Any]
+    seed: int
+
+
 def mix_stream(
-    blocks: Iterable[np.ndarray],
-    tracks: Sequence[Track],
-    effects: Mapping[str, Any],
-    *,
-    sample_rate: int,
-    seed: int,
+    blocks: Iterable[np.ndarray], scenes: Callable[[], Sequence[Scene]], *, sample_rate: int
 ) -> Iterator[np.ndarray]:
-    """Mix stems that arrive block by block; what is yielded, joined, equals `mix` of the whole stems.
+    """Mix stems that arrive block by block; what one scene plays, joined, equals `mix` of its whole stems.
+
+    The reverb rings on from block to block, also that of a scene that is over; what follows it hears little more than a
+    tenth of a second and is given that again. Where a scene begins, it fades in over `FADE` and the one before fades
+    out.
 
     Args:
-        blocks: [R, n] each, the stems of `tracks` in their order.
+        blocks: [R, n] each.
+        scenes: gives them in the order of their starts; it is asked for every block, and those that begin in later
+            ones may still change.
 
     Yields:
         [2, n] float32, as soon as no later block can change it.
     """
+    fade = round(FADE * sample_rate)
+    sends: list[_Send] = []
+    past, future = fx.reach(sample_rate)
 
-    def process(held: np.ndarray, start: int) -> np.ndarray:
-        stems = {track.role: held[i : i + 1] for i, track in enumerate(tracks)}
-        return mix(stems, tracks, effects, sample_rate=sample_rate, seed=seed, start=start)
+    def begun(stop: int) -> list[Scene]:
+        return [scene for scene in scenes() if scene.start < stop]
 
-    past, future = fx.reach(effects, sample_rate)
-    return blockwise(blocks, process, past=past, future=future, align=sample_rate)  # the limiter works in milliseconds
+    def wet(block: np.ndarray, start: int) -> np.ndarray:
+        known = begun(start + block.shape[1])
+        sends.extend(_Send(scene, sample_rate) for scene in known[len(sends) :])
+        weights = _weights(known, start, block.shape[1], fade)
+        parts = [send(block, weight) for send, weight in zip(sends, weights, strict=True)]
+        return functools.reduce(np.add, [part for part in parts if part is not None])
+
+    def finish(sound: np.ndarray, start: int) -> np.ndarray:
+        out = np.zeros_like(sound)
+        known = begun(start + sound.shape[1])
+        for scene, weight in zip(known, _weights(known, start, sound.shape[1], fade), strict=True):
+            if weight is not None:
+                out += _finish(sound, start, scene.effects, sample_rate, scene.seed) * weight
+        return out
+
+    placed = (wet(block, start) for block, start in _numbered(blocks))
+    return blockwise(placed, finish, past=past, future=future, align=max(1, sample_rate // 1000))  # the limiter's steps
+
+
+class _Send:
+    """Level, place and reverb of one scene."""
+
+    def __init__(self, scene: Scene, sample_rate: int) -> None:
+        tracks = scene.tracks.values()
+        self.rows = list(scene.tracks)
+        self.sides = np.concatenate([_sides(track) for track in tracks], 1) * HEADROOM  # [2, R]
+        self.amounts = self.sides * np.array([track.reverb_send for track in tracks], np.float32)
+        self.reverb = _reverb(scene.effects, sample_rate, scene.seed)
+
+    def __call__(self, block: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
+        """Place a block [rows, n] that counts with `weight` [n], None for not at all; None if nothing rings either."""
+        if weight is None and (self.reverb is None or self.reverb.is_silent):
+            return None
+        stems = np.zeros((len(self.rows), block.shape[1]), np.float32) if weight is None else block[self.rows] * weight
+        dry = np.einsum("cr,rn->cn", self.sides, stems)  # a product would wake BLAS's threads for nothing
+        return dry if self.reverb is None else dry + self.reverb(np.einsum("cr,rn->cn", self.amounts, stems))
+
+
+def _numbered(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """Each block with the sample that it begins with."""
+    start = 0
+    for block in blocks:
+        yield block, start
+        start += block.shape[1]
+
+
+def _weights(scenes: Sequence[Scene], start: int, count: int, fade: int) -> list[np.ndarray | None]:
+    """How much each scene counts in the samples start .. start + count - 1.
+
+    Returns:
+        For each scene [count], [1] for all alike, or None for not at all.
+    """
+    last = len(scenes) - 1
+    edges = [scene.start for scene in scenes] + [start + count]
+    weights: list[np.ndarray | None] = []
+    for number, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        if start + count <= begin or (number < last and start >= end + fade):
+            weights.append(None)
+        elif (number == 0 or start >= begin + fade) and (number == last or start + count <= end):
+            weights.append(np.ones(1, np.float32))
+        else:
+            at = np.arange(start, start + count)
+            rise = np.clip((at - begin) / fade, 0, 1) if number else np.ones(count)
+            fall = np.clip((end - at) / fade + 1, 0, 1) if number < last else np.ones(count)
+            weights.append(np.minimum(rise, fall).astype(np.float32))
+    return weights

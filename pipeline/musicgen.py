@@ -30,9 +30,10 @@ from .musicgen_checkpoint import MusicGenParts
 from .noise import GumbelNoise
 from .params import GenerationParams, resolve_params
 from .patterns.delay import Delay
-from .pipeline import Pipeline, Progress
+from .pipeline import Pipeline
 from .samplers.base import SamplingParams, build_sampler
 from .streaming import SoundStream, in_blocks
+from .together import Begun
 
 __all__ = ["MusicGen"]
 
@@ -98,37 +99,36 @@ class MusicGen(Pipeline):
     def _hears(self) -> str:
         return "words alone" if self.parts.melody is None else "words and a melody"
 
-    def _generate_one(self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None) -> Generation:
+    def begin(self, prompt: str, params: GenerationParams, seed: int) -> Begun:
+        """Read the prompt and what else the model is told, and make ready to play; `params` are settled."""
         clock = Clock()
         text = self.parts.text(**self.parts.text.prepare([prompt]))
         plan = self._plan(prompt, params, seed)
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
-        given = self._given(params, duration)
+        piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
         clock.stop("compose")
-        num_frames, frames = self._num_frames(duration), []
-        for frame in play(self._begin(text, chroma, given, duration, params, seed)):
-            frames.append(frame)
-            if progress:
-                progress(len(frames), num_frames)
-        codes = torch.stack(frames, -1)  # [1, K, T]
-        clock.stop("perform")
-        audio = self.decode_mix(codes)[:, : round(duration * self.sample_rate)]
-        clock.stop("decode")
-        waveform = Waveform(audio, self.sample_rate).normalise(params.loudness)
-        clock.stop("mix")
-        return Generation(
-            prompt=prompt,
-            waveform=waveform,
-            codes={MIX: codes[0]},
-            stems={},
-            seed=seed,
-            plan=plan,
-            params=params,
-            timings=clock.seconds,
-            model=self.facts,
-            provenance=self._provenance_of(heard, plan),
-        )
+
+        def finish(codes: Tensor) -> Generation:  # [1, K, T]
+            clock.stop("perform")
+            audio = self.decode_mix(codes)[:, : round(duration * self.sample_rate)]
+            clock.stop("decode")
+            waveform = Waveform(audio, self.sample_rate).normalise(params.loudness)
+            clock.stop("mix")
+            return Generation(
+                prompt=prompt,
+                waveform=waveform,
+                codes={MIX: codes[0]},
+                stems={},
+                seed=seed,
+                plan=plan,
+                params=params,
+                timings=clock.seconds,
+                model=self.facts,
+                provenance=self._provenance_of(heard, plan),
+            )
+
+        return Begun(piece, piece.num_frames, finish)
 
     def _provenance_of(self, heard: str, plan: MusicalPlan | None) -> dict[str, Any]:
         """Stage -> what made it."""
@@ -181,7 +181,7 @@ class MusicGen(Pipeline):
         words = torch.cat([text.tensor, torch.zeros_like(text.tensor)][:passes])
         return Fused(rows, passes, prefix=torch.cat((melody(told).tensor.type_as(words), words), 1))
 
-    def _begin(
+    def _piece(
         self,
         text: Condition,
         chroma: Chroma | None,
@@ -247,8 +247,8 @@ class MusicGen(Pipeline):
         plan = self._plan(prompt, params, seed)
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
-        piece = self._begin(text, chroma, self._given(params, duration), duration, params, seed)
-        blocks = (self._sides(block) for block in in_blocks(play(piece)))
+        piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
+        blocks = (self._sides(block) for block in in_blocks(play(piece), self.codec.context))
         pieces = (piece[:, 0].cpu().numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 

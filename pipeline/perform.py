@@ -24,7 +24,7 @@ from .patterns.parallel import Parallel
 from .performer import Performer
 from .samplers.base import Sampler
 
-__all__ = ["NUM_ROWS", "Performance", "begin"]
+__all__ = ["NUM_ROWS", "Conditions", "Performance", "begin"]
 
 # Every role has its own row. PyTorch's float products round a row differently in a batch of another length, so there
 # all rows are computed whichever roles play: stems stay bit-exact when another role is left out.
@@ -32,7 +32,7 @@ NUM_ROWS = len(ROLES)
 BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
 
-class _Conditions:
+class Conditions:
     """Condition vectors [M, D] of one frame after the other, prepared block by block for every guidance pass."""
 
     def __init__(
@@ -46,7 +46,11 @@ class _Conditions:
         passes: Sequence[str],
         untold: Sequence[str],
         frame_rate: float,
+        begin: int = 0,
+        total: float | None = None,
     ) -> None:
+        """`begin` is the frame of the piece at which the plan begins, `total` how many seconds the piece lasts."""
+        self.begin, self.total = begin, plan.duration if total is None else total
         self.performer, self.plan, self.frame_rate = performer, plan, frame_rate
         self.passes, self.untold = passes, tuple(untold)
         self.chosen = [ROLES.index(role) for role in rows]
@@ -82,7 +86,7 @@ class _Conditions:
             "notes": parts["notes"].prepare(rolls, range(NUM_ROWS), self.programs),
             "plan": parts["plan"].prepare([plan] * NUM_ROWS),
             "timing": parts["timing"].prepare(
-                [start] * NUM_ROWS, BLOCK, [self.plan.duration] * NUM_ROWS, self.frame_rate
+                [self.begin + start] * NUM_ROWS, BLOCK, [self.total] * NUM_ROWS, self.frame_rate
             ),
             "minilm": {"embedding": self.text},
         }
@@ -125,7 +129,7 @@ def begin(
         untold: conditioners that no row hears, such as notes and plan.
     """
     rows = [role for role in ROLES if role in roles] if executor.rows_apart else list(ROLES)
-    conditions = _Conditions(performer, score, plan, text, roles, rows, guidance.passes, untold, frame_rate)
+    conditions = Conditions(performer, score, plan, text, roles, rows, guidance.passes, untold, frame_rate)
     items = [ROLES.index(role) for role in rows]
     noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=executor.n_q, card=executor.card)
     return Performance(

@@ -21,16 +21,18 @@ from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
 from .executors.base import Executor
-from .generate import play
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
+from .live import Live, Part
 from .mixer import HEADROOM, mix, mix_stream, place
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
 from .perform import Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
+from .together import Begun, Request, play_requests
 from .understand import understand
+from .voices import stems
 
 __all__ = ["Pipeline", "Progress"]
 
@@ -91,15 +93,17 @@ class Pipeline:
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts:
             raise ConfigError("the list of prompts is empty. Give at least one.")
-        jobs = []
+        requests: list[Request] = []
         for text in map(check_prompt, prompts):
             settled = self.settle(text, params)
-            jobs += [(text, settled, seed) for seed in settled.seeds]
-        done: list[Generation] = []
-        for text, settled, seed in jobs:
-            report = _offset(progress, len(done), len(jobs)) if progress else None
-            done.append(self._generate_one(text, settled, seed, report))
-        return done[0] if isinstance(prompt, str) and len(done) == 1 else done
+            requests += [Request(text, settled, seed, len(requests) + i) for i, seed in enumerate(settled.seeds)]
+        done: dict[int, Generation] = {}
+        report = _all_of(progress, len(requests)) if progress else None
+        for request, made in play_requests(self, requests, self.executor.slots, report):
+            if isinstance(made, Exception):
+                raise made
+            done[request.tag] = made
+        return done[0] if isinstance(prompt, str) and len(done) == 1 else [done[i] for i in range(len(done))]
 
     def settle(self, prompt: str, params: dict[str, Any]) -> GenerationParams:
         """Check wishes and settle them against what the prompt says.
@@ -117,31 +121,37 @@ class Pipeline:
         scale = own if settled.guidance_scale is None else settled.guidance_scale
         return replace(settled, guidance_scale=scale)
 
-    def _generate_one(self, prompt: str, params: GenerationParams, seed: int, progress: Progress | None) -> Generation:
+    def begin(self, prompt: str, params: GenerationParams, seed: int) -> Begun:
+        """Understand and compose a piece, and make ready to play it; `params` are settled."""
         clock = Clock()
         text = self.embed(prompt)
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
+        piece = self.perform(score, plan, text, params, seed)
         clock.stop("compose")
-        codes = self.perform(score, plan, text, params, seed, progress)
-        clock.stop("perform")
-        stems = self.decode(codes, plan.duration)
-        clock.stop("decode")
-        waveform = self.mix(stems, score, plan).normalise(params.loudness)
-        placed = {t.role: self.place(stems.pop(t.role), t) for t in score.tracks if t.role in stems}
-        clock.stop("mix")
-        return Generation(
-            prompt=prompt,
-            waveform=waveform,
-            codes=codes,
-            stems=placed,
-            seed=seed,
-            plan=plan,
-            params=params,
-            timings=clock.seconds,
-            model=self.facts,
-            provenance=self._provenance(params, heard),
-        )
+
+        def finish(codes: Tensor) -> Generation:
+            clock.stop("perform")
+            rows = dict(zip(self.roles(score, params), codes, strict=True))
+            stems = self.decode(rows, plan.duration)
+            clock.stop("decode")
+            waveform = self.mix(stems, score, plan).normalise(params.loudness)
+            placed = {t.role: self.place(stems.pop(t.role), t) for t in score.tracks if t.role in stems}
+            clock.stop("mix")
+            return Generation(
+                prompt=prompt,
+                waveform=waveform,
+                codes=rows,
+                stems=placed,
+                seed=seed,
+                plan=plan,
+                params=params,
+                timings=clock.seconds,
+                model=self.facts,
+                provenance=self._provenance(params, heard),
+            )
+
+        return Begun(piece, piece.num_frames, finish)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -175,25 +185,6 @@ class Pipeline:
         attributes, constraints, heard = understand(prompt, text, self.heads, params, seed)
         return plan_music(attributes, constraints), heard
 
-    def perform(
-        self,
-        score: Score,
-        plan: MusicalPlan,
-        text: Tensor,
-        params: GenerationParams,
-        seed: int,
-        progress: Progress | None = None,
-    ) -> dict[str, Tensor]:
-        """Let the network play the roles of a score that are wanted: role -> codes [K, T]."""
-        roles = self.roles(score, params)
-        num_frames = self.codec.num_frames(round(plan.duration * self.sample_rate))
-        codes = torch.empty((len(roles), self.executor.n_q, num_frames), dtype=torch.int16)
-        for frame, column in enumerate(play(self.begin(score, plan, text, params, seed))):
-            codes[..., frame] = column
-            if progress:
-                progress(frame + 1, num_frames)
-        return {role: codes[row].long() for row, role in enumerate(roles)}
-
     def roles(self, score: Score, params: GenerationParams) -> list[str]:
         """The roles of a score that are wanted.
 
@@ -205,8 +196,10 @@ class Pipeline:
             raise ConfigError("no role is left to play. Take one role out of `without`, or change the plan.")
         return roles
 
-    def begin(self, score: Score, plan: MusicalPlan, text: Tensor, params: GenerationParams, seed: int) -> Performance:
-        """Make ready to play, a row for each of `roles`."""
+    def perform(
+        self, score: Score, plan: MusicalPlan, text: Tensor, params: GenerationParams, seed: int
+    ) -> Performance:
+        """Make ready to let the network play a score, a row for each of `roles`."""
         roles = self.roles(score, params)
         return begin(
             self.executor,
@@ -242,20 +235,19 @@ class Pipeline:
         text = self.embed(prompt)
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
-        tracks = {track.role: track for track in score.tracks}
-        playing = [tracks[role] for role in self.roles(score, params)]
+        live = Live(self, Part(0, prompt, text, plan, score, tuple(self.roles(score, params)), prompt), params, seed)
         length = round(plan.duration * self.sample_rate)
-        blocks = streaming.in_blocks(play(self.begin(score, plan, text, params, seed)))
-        pieces = self.codec.decode_blocks(block.to(self.codec.device) for block in blocks)
-        stems = streaming.cut((piece[:, 0].cpu().numpy() for piece in pieces), length)  # [R, n]
-        effects = load_style(plan.style).effects
-        sound = mix_stream(stems, playing, effects, sample_rate=self.sample_rate, seed=plan.seed)
+        blocks = streaming.in_blocks(live.columns(), self.codec.context)
+        rows = streaming.cut(stems(self.codec, blocks, live.joined), length)
+        sound = mix_stream(rows, live.scenes, sample_rate=self.sample_rate)
 
         def facts() -> dict[str, Any]:
             said = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed)}
-            return said | {"model": self.facts, "provenance": self._provenance(params, heard)}
+            provenance = self._provenance(params, heard)
+            changes = {"changes": live.changes()} if live.changes() else {}
+            return said | {"model": self.facts, "provenance": provenance | changes}
 
-        return SoundStream(sound, self.sample_rate, 2, length, seed, facts)
+        return SoundStream(sound, self.sample_rate, 2, length, seed, facts, live.change)
 
     def sampler(self, params: GenerationParams) -> Sampler:
         """Combine the model's own temperature of each level with what the user asked for."""
@@ -295,6 +287,12 @@ class Pipeline:
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
 
 
-def _offset(progress: Progress, index: int, count: int) -> Progress:
-    """Report frames of piece `index` of `count` equally long ones."""
-    return lambda done, total: progress(index * total + done, count * total)
+def _all_of(progress: Progress, count: int) -> Callable[[Request, int, int], Any]:
+    """Report frames of `count` pieces that are played side by side, as if each were as long as the one heard of."""
+    parts: dict[int, float] = {}
+
+    def report(request: Request, done: int, total: int) -> Any:
+        parts[request.tag] = done / total
+        return progress(round(sum(parts.values()) * total), count * total)
+
+    return report

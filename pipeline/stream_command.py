@@ -1,4 +1,4 @@
-"""`gen-audio PROMPT --stream -`: a WAV on standard output that can be heard while it is being made."""
+"""`gen-audio PROMPT --stream -`: a WAV on standard output that can be heard, and changed, while it is being made."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import logging
 import os
 import struct
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..audio import Waveform
-from ..errors import ConfigError
+from ..errors import ConfigError, GenAudioError
 from . import interrupt
 from .streaming import SoundStream, check
 
-__all__ = ["check_stream", "stream_to"]
+__all__ = ["check_stream", "listen", "stream_to"]
 
 logger = logging.getLogger(__name__)
 FULL_SCALE = 32767
@@ -55,6 +56,25 @@ def stream_to(file: BinaryIO, stream: SoundStream, name: str) -> None:
         logger.warning("%d samples were louder than a 16-bit file can hold and were clipped", clipped)
     seconds = stream.length / stream.sample_rate
     print(f"{seconds:.1f} s, seed {stream.seed} ({name}, first sound after {first:.2f} s)", file=sys.stderr)
+
+
+def listen(stream: SoundStream, lines: Iterable[str]) -> None:
+    """Change the stream by every line that comes, beside the playing, and say on stderr from when it holds.
+
+    Raises:
+        ConfigError: the stream cannot change at all.
+    """
+    if stream.changer is None:
+        stream.change()  # which says why
+
+    def follow() -> None:
+        for line in filter(None, map(str.strip, lines)):
+            try:
+                print(f"from {stream.change(line):.1f} s: {line}", file=sys.stderr)
+            except GenAudioError as error:
+                print(f"gen-audio: not changed: {error}", file=sys.stderr)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def header(stream: SoundStream) -> bytes:

@@ -1,9 +1,11 @@
 """Music while it is being made. Knows neither models nor codecs: codes come in frame by frame, sound goes out.
 
-The first chunk is short, so that something is heard soon, and each is twice as long as the one before, because a chunk
-costs its context again: long ones cost least.
+The first chunk is as short as it can be, so that something is heard soon, and each is twice as long as the one before,
+because a long one costs less than two that are half as long.
 
-    frames of codes    5    10    20    40    80    160    160  ...
+    frames of codes    context + 5    10    20    40    80    80  ...
+
+A codec needs `context` frames more before the first sound is final, and never again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ..errors import ConfigError
 
 __all__ = ["FIRST", "LONGEST", "SoundStream", "check", "cut", "in_blocks"]
 
-FIRST, LONGEST = 5, 160  # frames
+FIRST, LONGEST = 5, 80  # frames
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,34 @@ class SoundStream:
     length: int  # samples of the whole piece
     seed: int
     facts: Callable[[], Mapping[str, Any]]  # for the sidecar: prompt, plan, parameters, model, provenance
+    changer: Callable[..., float] | None = None  # does what `change` says
 
     def __iter__(self) -> Iterator[Waveform]:
         for piece in cut(self.pieces, self.length):
             yield Waveform(piece, self.sample_rate)
+
+    def change(self, prompt: str | None = None, **wishes: Any) -> float:
+        """Play something else from the next bar line on; may be called between two chunks or from another thread.
+
+        Args:
+            prompt: what shall be different, in words: "now with drums, faster". What it does not say stays; a prompt
+                that names another style brings that style's tempo and players.
+            wishes: tempo, key, meter, style, chords, sections, instruments or without, as for `generate`; or a whole
+                `plan` for the rest of the piece.
+
+        Returns:
+            The second of the piece from which it holds: a bar line after everything that was made by now.
+
+        Raises:
+            ConfigError: a wish that cannot be met, no further bar, or a model that cannot change while it plays; the
+                music goes on as it was.
+        """
+        if self.changer is None:
+            raise ConfigError(
+                "this stream cannot change while it plays: its model is told its words once and has no bars. Begin a "
+                "new stream, or use etude."
+            )
+        return self.changer(prompt, **wishes)
 
 
 def check(params: dict[str, Any]) -> dict[str, Any]:
@@ -56,15 +82,16 @@ def check(params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "loudness": "none"}
 
 
-def in_blocks(columns: Iterable[Tensor]) -> Iterator[Tensor]:
+def in_blocks(columns: Iterable[Tensor], context: int) -> Iterator[Tensor]:
     """Gather columns [B, K] into blocks [B, K, n], n as drawn above."""
     block: list[Tensor] = []
-    wanted = FIRST
+    size, wanted = FIRST, context + FIRST
     for column in columns:
         block.append(column)
         if len(block) == wanted:
             yield torch.stack(block, -1)
-            block, wanted = [], min(2 * wanted, LONGEST)
+            size = min(2 * size, LONGEST)
+            block, wanted = [], size
     if block:
         yield torch.stack(block, -1)
 

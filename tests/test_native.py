@@ -147,8 +147,6 @@ def test_codes_are_those_of_the_reference_under_every_rule(kind: str, rules: dic
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_told_beginning_is_read_as_by_the_reference(kind: str) -> None:
     lm, fused, guidance = model(kind), conditions(kind, 2), Guidance(3.0)
-    if kind != "musicgen":
-        fused = Fused(3, 2)  # a beginning is read without conditions of frames
     torch.manual_seed(3)
     wanted = codes(piece(Reference(lm), fused, guidance, told=5))
     torch.manual_seed(3)

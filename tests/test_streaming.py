@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from gen_audio.composition.score import Track
 from gen_audio.composition.style import load_style, style_names
 from gen_audio.errors import ConfigError
 from gen_audio.pipeline.cli import run
-from gen_audio.pipeline.mixer import mix, mix_stream
-from gen_audio.pipeline.perform import Performance
+from gen_audio.pipeline.live import Live
+from gen_audio.pipeline.mixer import Scene, mix, mix_stream
 from gen_audio.pipeline.pipeline import Pipeline
 from gen_audio.pipeline.streaming import FIRST, LONGEST, cut, in_blocks
 
@@ -41,14 +43,15 @@ def test_a_mix_made_block_by_block_is_the_whole_mix(style: str) -> None:
     whole = mix(rows, TRACKS, effects, sample_rate=RATE, seed=5)
     cuts = [0, 1000, 4800, 33600, 148000, len(swell)]
     blocks = (stems[:, a:b] for a, b in zip(cuts, cuts[1:], strict=False))
-    pieces = list(mix_stream(blocks, TRACKS, effects, sample_rate=RATE, seed=5))
+    scene = Scene(0, dict(enumerate(TRACKS)), effects, 5)
+    pieces = list(mix_stream(blocks, lambda: [scene], sample_rate=RATE))
     assert len(pieces) >= 4
     np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-6)
 
 
 def test_blocks_grow_from_a_short_first_one() -> None:
-    sizes = [block.shape[-1] for block in in_blocks(torch.zeros(2, 3) for _ in range(500))]
-    assert sizes[:4] == [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST]
+    sizes = [block.shape[-1] for block in in_blocks((torch.zeros(2, 3) for _ in range(500)), context=7)]
+    assert sizes[:4] == [7 + FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST]
     assert max(sizes) == LONGEST and sum(sizes) == 500
 
 
@@ -78,16 +81,17 @@ def test_a_streamed_musicgen_is_the_one_that_generate_makes(kind: str, tiny_musi
 
 def test_the_first_sound_comes_long_before_the_last_frame(etude: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     played = 0
-    take = Performance.take
+    columns = Live.columns
 
-    def counted(self: Performance, tokens: Any) -> Any:
+    def counted(self: Live) -> Iterator[Any]:
         nonlocal played
-        played += 1
-        return take(self, tokens)
+        for column in columns(self):
+            played += 1
+            yield column
 
-    monkeypatch.setattr(Performance, "take", counted)
+    monkeypatch.setattr(Live, "columns", counted)
     next(iter(etude.stream("lofi jazz piano", duration=8.0, seed=3)))
-    assert 0 < played <= 7 * FIRST < 200
+    assert played == etude.codec.context + FIRST < 40
 
 
 def test_a_stream_refuses_what_needs_the_whole_piece(etude: Pipeline) -> None:
@@ -110,6 +114,20 @@ def test_the_command_writes_a_wav_to_standard_output(etude: Pipeline) -> None:
     assert rate == etude.sample_rate
     np.testing.assert_allclose(samples.T, wanted.samples, atol=1e-4)
     assert b"seed 3 (etude, first sound after" in done.stderr
+
+
+def test_lines_typed_change_the_stream_at_the_next_bar(etude: Pipeline) -> None:
+    asked = ("--duration", "6", "--seed", "3", "--bpm", "125", "--listen")
+    typed = b"H minor please, 30 seconds\nfaster\n"
+    done = subprocess.run(command(*asked), input=typed, capture_output=True, check=True)
+    samples, _ = soundfile.read(io.BytesIO(done.stdout), always_2d=True)
+    assert len(samples) == 6 * etude.sample_rate
+    assert b"not changed: 'H minor please, 30 seconds' asks for duration 30" in done.stderr
+    assert re.search(rb"from [1-4]\.\d s: faster", done.stderr)
+    plain = etude.generate("lofi jazz piano", duration=6.0, seed=3, tempo=125.0, loudness="none").waveform
+    # the first bar line is at 1.92 s, and what is decoded before it hears 0.8 s ahead
+    assert np.abs(samples.T - plain.samples)[:, : etude.sample_rate].max() < 1e-4
+    assert np.abs(samples.T - plain.samples).max() > 1e-2
 
 
 def test_a_listener_may_go_away() -> None:

@@ -1,8 +1,10 @@
 // Keys and values of what a row may look at, and attention over them.
 //
-// Keys lie in tiles of 16 positions, so that the scores of 16 positions are one vector:
+// Keys lie in tiles of 16 positions, so that the scores of 16 positions are one vector. Values lie position by position.
+// Both are made of pairs of vectors, which bf16 stores interleaved: one read and two operations give both in float32.
 //
-//     keys    [positions / 16, head_dim, 16]        values  [positions, head_dim]        per layer, slot and head
+//     keys      tile   dimensions 0 and 1 of 16 positions, 2 and 3, ...
+//     values    position   dimensions 0 .. 15 and 16 .. 31, 32 .. 47 and 48 .. 63, ...
 
 #pragma once
 
@@ -10,8 +12,25 @@
 
 namespace native {
 
+constexpr int PAIR = 2 * LANES;
+
+template <class T> inline void put(T* pair, int vector, int lane, float x);
+template <> inline void put(float* pair, int vector, int lane, float x) { pair[vector * LANES + lane] = x; }
+template <> inline void put(uint16_t* pair, int vector, int lane, float x) { pair[2 * lane + vector] = narrow(x); }
+
+inline void get(const float* pair, Floats& first, Floats& second) {
+    first = floats(pair);
+    second = floats(pair + LANES);
+}
+
+inline void get(const uint16_t* pair, Floats& first, Floats& second) {
+    Ints both = load<Ints>(pair);
+    first = as_floats(both << 16);
+    second = as_floats(both & ~0xffff);
+}
+
 struct Cache {
-    int layers, slots, heads, head_dim, padded, window;  // padded: head_dim in whole vectors
+    int layers, slots, heads, head_dim, padded, window;  // padded: head_dim in whole pairs
     bool half;                                           // bf16, not float32
     char* data;
 
@@ -27,21 +46,28 @@ struct Cache {
     }
 };
 
-template <class T> inline Floats wide(const T* p);
-template <> inline Floats wide<float>(const float* p) { return floats(p); }
-template <> inline Floats wide<uint16_t>(const uint16_t* p) { return widen(p); }
-inline void put(float* p, float x) { *p = x; }
-inline void put(uint16_t* p, float x) { *p = narrow(x); }
-
 template <class T>
 inline void write(const Cache& c, int layer, int slot, int head, int position, const float* key, const float* value) {
     int at = position % c.window;  // the oldest position makes room; attention does not care about the order
-    T* keys = c.keys<T>(layer, slot, head) + size_t(at / LANES) * LANES * c.padded + at % LANES;
+    T* keys = c.keys<T>(layer, slot, head) + size_t(at / LANES) * LANES * c.padded;
     T* values = c.values<T>(layer, slot, head) + size_t(at) * c.padded;
     for (int d = 0; d < c.head_dim; d++) {
-        put(keys + d * LANES, key[d]);
-        put(values + d, value[d]);
+        put<T>(keys + d / 2 * PAIR, d % 2, at % LANES, key[d]);
+        put<T>(values + d / PAIR * PAIR, d % PAIR / LANES, d % LANES, value[d]);
     }
+}
+
+// Scores of N tiles of keys at a time, so that no sum waits for itself.
+template <int N, class T> inline void score(const T* keys, int padded, const float* query, float* scores) {
+    Floats even[N] = {}, odd[N] = {};
+    for (int d = 0; d < padded; d += 2)
+        for (int i = 0; i < N; i++) {
+            Floats first, second;
+            get(keys + size_t(i) * LANES * padded + d * LANES, first, second);
+            even[i] += first * query[d];
+            odd[i] += second * query[d + 1];
+        }
+    for (int i = 0; i < N; i++) store(scores + i * LANES, even[i] + odd[i]);
 }
 
 // out [padded] = softmax(query . keys) values over the first `count` positions; `scores` has room for all of them.
@@ -50,38 +76,34 @@ inline void attend(const Cache& c, int layer, int slot, int head, int count, con
                    float* out) {
     const T* keys = c.keys<T>(layer, slot, head);
     const T* values = c.values<T>(layer, slot, head);
-    Floats best = all(-INFINITY);
-    for (int t = 0; t < count; t += LANES, keys += size_t(LANES) * c.padded) {
-        Floats even = {}, odd = {};
-        for (int d = 0; d < c.padded; d += 2) {
-            even += wide(keys + d * LANES) * query[d];
-            odd += wide(keys + (d + 1) * LANES) * query[d + 1];
-        }
-        Floats score = even + odd;
-        for (int i = count - t; i < LANES; i++) score[i] = -INFINITY;
-        best = max(best, score);
-        store(scores + t, score);
-    }
+    int tiles = (count + LANES - 1) / LANES, tile = 0;
+    for (; tile + 4 <= tiles; tile += 4)
+        score<4>(keys + size_t(tile) * LANES * c.padded, c.padded, query, scores + tile * LANES);
+    for (; tile < tiles; tile++)
+        score<1>(keys + size_t(tile) * LANES * c.padded, c.padded, query, scores + tile * LANES);
+    for (int t = count; t % LANES; t++) scores[t] = -INFINITY;
+    Floats best = all(-INFINITY), total = {};
+    for (int t = 0; t < count; t += LANES) best = max(best, floats(scores + t));
     float top = largest(best);
-    Floats total = {};
     for (int t = 0; t < count; t += LANES) {
-        Floats share = exp(floats(scores + t) - top);
-        for (int i = count - t; i < LANES; i++) share[i] = 0;
+        Floats score = floats(scores + t), share = exp(score - top);
+        share = score == -INFINITY ? Floats{} : share;
         total += share;
         store(scores + t, share);
     }
     float scale = 1 / sum(total);
-    for (int d = 0; d < c.padded; d += 4 * LANES) {  // four vectors at a time stay in registers
-        int width = c.padded - d < 4 * LANES ? (c.padded - d) / LANES : 4;
-        Floats acc[4] = {};
+    for (int d = 0; d < c.padded; d += PAIR) {
+        Floats acc[4][2] = {};  // positions in turn
         const T* value = values + d;
-        if (width == 4)
-            for (int t = 0; t < count; t++, value += c.padded)
-                for (int i = 0; i < 4; i++) acc[i] += wide(value + i * LANES) * scores[t];
-        else
-            for (int t = 0; t < count; t++, value += c.padded)
-                for (int i = 0; i < width; i++) acc[i] += wide(value + i * LANES) * scores[t];
-        for (int i = 0; i < width; i++) store(out + d + i * LANES, acc[i] * scale);
+        for (int t = 0; t < tiles * LANES; t += 4)
+            for (int i = 0; i < 4; i++, value += c.padded) {
+                Floats first, second;
+                get(value, first, second);
+                acc[i][0] += first * scores[t + i];
+                acc[i][1] += second * scores[t + i];
+            }
+        for (int i = 0; i < 2; i++)
+            store(out + d + i * LANES, (acc[0][i] + acc[1][i] + acc[2][i] + acc[3][i]) * scale);
     }
 }
 

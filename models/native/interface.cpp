@@ -34,7 +34,7 @@ void matrix_pack(Matrix* m, int first, int count, const float* w, int k, const f
 }
 
 Cache* cache_new(int layers, int slots, int heads, int head_dim, int window, int half) {
-    auto* c = new Cache{layers, slots, heads, head_dim, round_up(head_dim, LANES), window, half != 0, nullptr};
+    auto* c = new Cache{layers, slots, heads, head_dim, round_up(head_dim, PAIR), window, half != 0, nullptr};
     c->data = (char*)allocate(c->size());
     if (!c->data) {
         delete c;

@@ -11,6 +11,8 @@
 
 namespace native {
 
+constexpr int PATIENCE = 20000;  // looks, about a millisecond; longer than what lies between two steps
+
 inline void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -20,7 +22,7 @@ inline void pause() {
 // Waits for a condition that another core is about to make true; gives the core away if that takes long.
 template <class F> inline void wait_until(F done) {
     for (int turns = 0; !done(); turns++) {
-        if (turns < 20000) pause();
+        if (turns < PATIENCE) pause();
         else std::this_thread::yield();
     }
 }
@@ -73,7 +75,7 @@ class Team {
   private:
     void serve(int member) {
         for (int seen = 0;;) {
-            for (int turns = 0; turns < 4000 && round_.load(std::memory_order_acquire) == seen; turns++) pause();
+            for (int turns = 0; turns < PATIENCE && round_.load(std::memory_order_acquire) == seen; turns++) pause();
             if (round_.load(std::memory_order_acquire) == seen) {
                 std::unique_lock<std::mutex> lock(mutex_);
                 wake_.wait(lock, [this, seen] { return round_.load() != seen; });

@@ -9,10 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AudioError, CheckpointError, ConfigError, GenAudioError, MissingExtraError
+from ...errors import AudioError, ConfigError, GenAudioError
 from .. import interrupt
 from ..generation import Generation
-from ..params import GenerationParams
+from ..params import GenerationParams, check_prompt
+from ..together import Request, play_requests
 from . import identity, kept_codes, sound
 from .items import Item, Reader
 from .manifest import Row
@@ -29,35 +30,37 @@ Played = tuple[Item, Generation | Exception]
 
 
 def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Played]:
-    """Play items one after another, before their level is set.
+    """Play items, as many at a time as the executor has slots, before their level is set.
 
     Yields:
-        Each item with its piece, or with the error that it met. The order is the caller's business to forget.
+        Each item with its piece, or with the error that it met, in the order in which they end.
 
     Raises:
         CheckpointError, MissingExtraError, OSError, MemoryError: what no other item would survive either.
     """
-    for item in items:
-        interrupt.check()
-        try:
-            told = {**item.told(), "loudness": "none"}
-            made = pipeline.generate(item.prompt, progress=_checked(watch.playing(item.row)), **told)
-        except (CheckpointError, MissingExtraError, OSError, MemoryError):
-            raise
-        except Exception as error:  # one poisoned row must not end a run of a hundred thousand
+    refused: deque[Played] = deque()
+
+    def requests() -> Iterator[Request]:
+        for item in items:
             interrupt.check()
-            yield item, error
-        else:
-            assert isinstance(made, Generation)
-            yield item, made
+            try:
+                params = pipeline.settle(check_prompt(item.prompt), {**item.told(), "loudness": "none"})
+            except GenAudioError as error:
+                refused.append((item, error))
+                continue
+            watch.playing(item.row)
+            yield Request(item.prompt.strip(), params, params.seeds[0], item)
 
-
-def _checked(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
+    def progress(request: Request, done: int, total: int) -> None:
         interrupt.check()
-        progress(done, total)
+        watch.show()
 
-    return report
+    for request, made in play_requests(pipeline, requests(), pipeline.executor.slots, progress):
+        interrupt.check()
+        yield request.tag, made
+        while refused:
+            yield refused.popleft()
+    yield from refused
 
 
 @dataclass

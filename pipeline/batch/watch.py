@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -83,11 +82,10 @@ class Watch:
                 self._file.write(line)
                 self._file.flush()
 
-    def playing(self, row: int) -> Callable[[int, int], None]:
-        """Note that an item of a row is begun; what is returned takes frames done and frames in all."""
+    def playing(self, row: int) -> None:
+        """Note that an item of a row is begun."""
         if self._first is None:
             self._first = (time.perf_counter(), row)
-        return lambda done, total: self.show()
 
     def show(self) -> None:
         """Draw the bar, or print a line now and then."""

@@ -51,6 +51,7 @@ class Executor:
     name: str
     precision: str
     device = torch.device("cpu")  # where the model runs; what goes in and comes out may be on the CPU
+    slots: int = 1  # pieces that it is best given at a time
     rows_apart: bool  # whether a row comes out the same to the bit whatever rows are beside it
 
     def __init__(self, n_q: int, card: int) -> None:
@@ -64,8 +65,8 @@ class Executor:
         """Begin a batch: read what comes before the first frame, and make room for `num_positions` positions."""
         raise NotImplementedError
 
-    def read(self, session: Session, columns: Tensor) -> None:
-        """Read known columns [B, K, S], the special column first."""
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
+        """Read known columns [B, K, S], the special column first, with the conditions [M, S, D] of their steps."""
         raise NotImplementedError
 
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:

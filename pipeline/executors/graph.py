@@ -63,7 +63,7 @@ class Graph(Executor):
         lm: in eval mode; it is moved, and its own `step` cannot be used any more.
         precision: fp32 or bf16.
         device: a CUDA device, or the CPU, where it is slow and there for tests.
-        slots: rows of codes to have room for from the start; it grows, but then everything is recorded anew.
+        rows: of codes, to have room for from the start; it grows, but then everything is recorded anew.
         record: whether steps are recorded as CUDA graphs; None: on a CUDA device.
 
     Raises:
@@ -71,6 +71,7 @@ class Graph(Executor):
     """
 
     name = "graph"
+    slots = 16  # a guess: on a GPU the matrices are read once for all of them, and each takes memory
     rows_apart = False
 
     def __init__(
@@ -79,7 +80,7 @@ class Graph(Executor):
         precision: str = "fp32",
         device: torch.device | str = "cpu",
         *,
-        slots: int = 1,
+        rows: int = 1,
         record: bool | None = None,
     ) -> None:
         super().__init__(lm.n_q, lm.card)
@@ -89,7 +90,7 @@ class Graph(Executor):
         steps = steps_of(lm, self.device, DTYPES[precision])
         self.threads = 1 if isinstance(lm, CodecLM) else torch.get_num_threads()  # on a CPU, as the reference
         is_recorded = self.device.type == "cuda" if record is None else record
-        self.pool = Pool(steps, Room(slots), is_recorded)
+        self.pool = Pool(steps, Room(rows), is_recorded)
 
     @torch.inference_mode()
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> GraphSession:
@@ -97,10 +98,10 @@ class Graph(Executor):
         return self._open(fused, choosing.guidance, rules, choosing.noise, num_positions)
 
     @torch.inference_mode()
-    def read(self, session: Session, columns: Tensor) -> None:
-        session = _own(session)
-        x = self.pool.steps.embed(columns.to(self.device).transpose(1, 2))  # [B, S, D]
-        self._read(session, x[:, None].expand(-1, self.pool.slots.room.passes, -1, -1))
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
+        session, passes = _own(session), self.pool.slots.room.passes
+        x = self.pool.steps.embed(columns.to(self.device).transpose(1, 2))[:, None].expand(-1, passes, -1, -1)
+        self._read(session, x if frames is None else x + session.by_slot(frames.to(self.device), passes))
 
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
@@ -121,10 +122,10 @@ class Graph(Executor):
         return torch.stack(scores, 2).cpu()
 
     @torch.inference_mode()
-    def record(self, slots: int, positions: int) -> None:
-        """Record the steps of all sizes up to so many slots and positions now, the largest first."""
-        self.pool.reserve(Room(slots, length=positions))
-        self.pool.record(slots, positions)
+    def record(self, rows: int, positions: int) -> None:
+        """Record the steps of all sizes up to so many rows and positions now, the largest first."""
+        self.pool.reserve(Room(rows, length=positions))
+        self.pool.record(rows, positions)
 
     def _open(
         self, fused: Fused, guidance: Guidance, rules: Rules, noise: GumbelNoise | None, num_positions: int

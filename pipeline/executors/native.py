@@ -27,6 +27,7 @@ IN_CACHE = (
     24 << 20
 )  # bytes of matrices that each thread may read for itself, because they stay in the processor's cache
 READ_AT_ONCE = 64  # known positions that go through the model together
+MOST_THREADS = 8  # unless more are asked for; they wait for each other several times a layer
 
 
 class NativeSession(Session):
@@ -67,20 +68,26 @@ class Native(Executor):
     Args:
         lm: whose matrices are packed, or were already.
         packer: of the precision that is wanted.
-        threads: as many as PyTorch uses, if nothing is said.
+        threads: if nothing is said, as many as PyTorch uses, and no more than 8.
 
     Raises:
         NativeError: it cannot be compiled here, or does not know this model.
     """
 
     name = "native"
+    slots = 4  # the matrices are read once for all of them; more gain little on a CPU, and each takes memory
     rows_apart = True
 
     def __init__(self, lm: CodecLM | MusicGenLM, packer: Packer, threads: int | None = None) -> None:
         super().__init__(lm.n_q, lm.card)
-        self.precision, self.threads = packer.precision, threads or torch.get_num_threads()
+        self.precision, self.threads = packer.precision, threads or min(torch.get_num_threads(), MOST_THREADS)
         self.model = compile_model(lm, packer, self.threads)
         self.half = self.precision != "fp32"
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all packed matrices."""
+        return self.model.num_bytes
 
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> NativeSession:
         window = min(self.model.window or num_positions, num_positions)
@@ -91,8 +98,8 @@ class Native(Executor):
             self._run(session, fused.prefix.shape[1], given=fused.prefix)
         return session
 
-    def read(self, session: Session, columns: Tensor) -> None:
-        self._run(_own(session), columns.shape[-1], columns=columns)
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
+        self._run(_own(session), columns.shape[-1], columns=columns, given=frames)
 
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
         chosen = self._advance(asked)
@@ -119,7 +126,7 @@ class Native(Executor):
             codes=codes,
             chosen=chosen,
             given=np.concatenate(given) if given else None,
-            apart=len(groups) >= self.threads and self.model.num_bytes <= IN_CACHE,
+            apart=self.model.num_bytes <= IN_CACHE,
             forced=forced is not None,
         )
         for session in sessions:
@@ -166,7 +173,7 @@ class Native(Executor):
     def _run(
         self, session: NativeSession, length: int, columns: Tensor | None = None, given: Tensor | None = None
     ) -> None:
-        """Read `length` positions, columns [B, K, S] or vectors [M, S, D], some of them at a time."""
+        """Read `length` positions, columns [B, K, S], vectors [M, S, D] or both, some of them at a time."""
         for first in range(0, length, READ_AT_ONCE):
             count = min(READ_AT_ONCE, length - first)
             rows = np.repeat(session.rows, count)

@@ -46,13 +46,13 @@ class Reference(Executor):
         return ReferenceSession(cache, choosing)
 
     @torch.inference_mode()
-    def read(self, session: Session, columns: Tensor) -> None:
+    def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
         assert isinstance(session, ReferenceSession)
-        if isinstance(self.lm, MusicGenLM):
+        if isinstance(self.lm, MusicGenLM) and frames is None:
             self.lm.read(columns, session.cache)
             return
-        for column in columns.unbind(-1):
-            self.lm.step(column, None, session.cache)
+        for step, column in enumerate(columns.unbind(-1)):
+            self.lm.step(column, None if frames is None else frames[:, step], session.cache)
 
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
