@@ -18,8 +18,8 @@ class _Voice:
 
     def __init__(self, codec: Codec, rows: list[int], first: int, pull: Callable[[], bool]) -> None:
         self.rows, self.begin, self.pull = rows, first * codec.hop_length, pull
-        self.device = codec.device
         self.waiting: deque[Tensor] = deque()
+        self.device = codec.device
         self.pieces = codec.decode_blocks(self._blocks())
         self.held = np.zeros((len(rows), 0), np.float32)  # decoded and not yet taken, from sample `begin` on
 

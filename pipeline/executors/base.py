@@ -50,8 +50,8 @@ class Executor:
 
     name: str
     precision: str
-    device = torch.device("cpu")  # where the model runs; what goes in and comes out may be on the CPU
     slots: int = 1  # pieces that it is best given at a time
+    device = torch.device("cpu")  # where the model runs; what goes in and comes out may be on the CPU
     rows_apart: bool  # whether a row comes out the same to the bit whatever rows are beside it
 
     def __init__(self, n_q: int, card: int) -> None:

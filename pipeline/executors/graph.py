@@ -71,7 +71,6 @@ class Graph(Executor):
     """
 
     name = "graph"
-    slots = 16  # a guess: on a GPU the matrices are read once for all of them, and each takes memory
     rows_apart = False
 
     def __init__(
@@ -87,6 +86,8 @@ class Graph(Executor):
         if precision not in DTYPES:
             raise ConfigError(f"precision is '{precision}', but the graph executor plays in {' or '.join(DTYPES)}.")
         self.precision, self.device = precision, torch.device(device)
+        # The matrices are read once for all pieces, and each takes memory; 16 is a guess.
+        self.slots = 16 if self.device.type == "cuda" else 1
         steps = steps_of(lm, self.device, DTYPES[precision])
         self.threads = 1 if isinstance(lm, CodecLM) else torch.get_num_threads()  # on a CPU, as the reference
         is_recorded = self.device.type == "cuda" if record is None else record
