@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,7 @@ def check(lm: MusicGenLM, device: str, batches: Sequence[int], lengths: Sequence
     for precision in BOUNDS:
         for sizes in (many, long):  # apart, since every slot has room for the longest
             most = max((batch for batch, _ in sizes), default=1)
-            players = [Graph(copy.deepcopy(lm), precision, device, slots=most, record=is_on) for is_on in (False, None)]
+            players = [Graph(copy.deepcopy(lm), precision, device, rows=most, record=is_on) for is_on in (False, None)]
             for size in sizes:
                 plain, recorded = (player.logits(conditions(lm, *size), told[size[0]]) for player in players)
                 rows.append(_compared(recorded, plain, wanted[size], precision, size))
@@ -106,7 +107,7 @@ def time_loop(
     lm: MusicGenLM, precision: str, device: str, batches: Sequence[int], frames: int, runs: int
 ) -> dict[str, Any]:
     """Steps a second by rows, and how long recording took."""
-    executor = Graph(lm, precision, device, slots=max(batches))
+    executor = Graph(lm, precision, device, rows=max(batches))
     piece(executor, lm, 1, frames)  # makes room
     recording = seconds(lambda: executor.record(max(batches), frames + lm.n_q), device)
     rows = []
@@ -127,21 +128,19 @@ def time_loop(
 
 
 def time_etude(model: Any, duration: float, together: int, device: str) -> dict[str, Any]:
-    """A piece of etude and its stages; frames a second of many pieces that share steps."""
+    """A piece of etude and its stages; frames a second of many pieces, composed and played together."""
     told = {"duration": duration, "seed": 7}
     model.generate(PROMPTS[0], **told)  # records; not counted
     timings = model.generate(PROMPTS[0], **told).timings
     params = model.settle(PROMPTS[0], told)
-    text = model.embed(PROMPTS[0])
-    plan, _ = model.compose(PROMPTS[0], text, params, 7)
-    from gen_audio.composition.arranger import arrange
 
-    def pieces(count: int) -> Any:
-        return (model.perform(arrange(plan), plan, text, params, seed) for seed in range(count))
+    def play_many() -> None:
+        pieces = (model.begin(PROMPTS[0], params, seed).piece for seed in range(together))
+        deque(play_together(pieces, together), maxlen=0)
 
     frames = round(duration * model.codec.frame_rate)
-    list(play_together(pieces(together), together))  # records; not counted
-    spent = seconds(lambda: list(play_together(pieces(together), together)), device)
+    play_many()  # records; not counted
+    spent = seconds(play_many, device)
     return {
         "seconds_of_sound": duration,
         "stages": timings,

@@ -165,8 +165,6 @@ def test_codes_are_those_of_the_reference_under_every_rule(kind: str, rules: dic
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_told_beginning_is_read_at_once_as_by_the_reference(kind: str, told: int) -> None:
     fused = conditions(kind, 2)
-    if fused.frame is not None:  # a beginning is read without conditions of frames, so it gets none afterwards, either
-        fused = Fused(3, 2, prefix=fused.prefix, cross=fused.cross)
     wanted = codes(piece(Reference(model(kind)), fused, told=known(told)))
     assert torch.equal(codes(piece(graph(kind), fused, told=known(told))), wanted)
     assert wanted.shape[-1] == FRAMES - told

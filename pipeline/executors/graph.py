@@ -63,7 +63,7 @@ class Graph(Executor):
         lm: in eval mode; it is moved, and its own `step` cannot be used any more.
         precision: fp32 or bf16.
         device: a CUDA device, or the CPU, where it is slow and there for tests.
-        slots: rows of codes to have room for from the start; it grows, but then everything is recorded anew.
+        rows: of codes, to have room for from the start; it grows, but then everything is recorded anew.
         record: whether steps are recorded as CUDA graphs; None: on a CUDA device.
 
     Raises:
@@ -79,18 +79,19 @@ class Graph(Executor):
         precision: str = "fp32",
         device: torch.device | str = "cpu",
         *,
-        slots: int = 1,
+        rows: int = 1,
         record: bool | None = None,
     ) -> None:
         super().__init__(lm.n_q, lm.card)
         if precision not in DTYPES:
             raise ConfigError(f"precision is '{precision}', but the graph executor plays in {' or '.join(DTYPES)}.")
         self.precision, self.device = precision, torch.device(device)
+        # The matrices are read once for all pieces, and each takes memory; 16 is a guess.
         self.slots = 16 if self.device.type == "cuda" else 1
         steps = steps_of(lm, self.device, DTYPES[precision])
         self.threads = 1 if isinstance(lm, CodecLM) else torch.get_num_threads()  # on a CPU, as the reference
         is_recorded = self.device.type == "cuda" if record is None else record
-        self.pool = Pool(steps, Room(slots), is_recorded)
+        self.pool = Pool(steps, Room(rows), is_recorded)
 
     @torch.inference_mode()
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> GraphSession:
@@ -101,9 +102,7 @@ class Graph(Executor):
     def read(self, session: Session, columns: Tensor, frames: Tensor | None = None) -> None:
         session, passes = _own(session), self.pool.slots.room.passes
         x = self.pool.steps.embed(columns.to(self.device).transpose(1, 2))[:, None].expand(-1, passes, -1, -1)
-        if frames is not None:
-            x = x + session.by_slot(frames.to(self.device), passes)
-        self._read(session, x)  # [B, P, S, D]
+        self._read(session, x if frames is None else x + session.by_slot(frames.to(self.device), passes))
 
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
@@ -124,10 +123,10 @@ class Graph(Executor):
         return torch.stack(scores, 2).cpu()
 
     @torch.inference_mode()
-    def record(self, slots: int, positions: int) -> None:
-        """Record the steps of all sizes up to so many slots and positions now, the largest first."""
-        self.pool.reserve(Room(slots, length=positions))
-        self.pool.record(slots, positions)
+    def record(self, rows: int, positions: int) -> None:
+        """Record the steps of all sizes up to so many rows and positions now, the largest first."""
+        self.pool.reserve(Room(rows, length=positions))
+        self.pool.record(rows, positions)
 
     def _open(
         self, fused: Fused, guidance: Guidance, rules: Rules, noise: GumbelNoise | None, num_positions: int
