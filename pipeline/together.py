@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -96,20 +97,52 @@ def play_requests(
             playing[begun.piece] = (request, begun)
             yield begun.piece
 
-    for piece, frame in play_together(pieces(), slots):
-        request, begun = playing[piece]
-        begun.add(frame)
-        if progress:
-            progress(request, len(begun.frames), begun.num_frames)
-        if begun.is_whole:
-            del playing[piece]
-            yield request, _ended(begun)
-        while failed:
-            yield failed.popleft()
+    with _Decoder(aside=pipeline.executor.device.type != "cpu") as decoder:
+        for piece, frame in play_together(pieces(), slots):
+            request, begun = playing[piece]
+            begun.add(frame)
+            if progress:
+                progress(request, len(begun.frames), begun.num_frames)
+            if begun.is_whole:
+                del playing[piece]
+                decoder.take(request, begun)
+            yield from decoder.done(at_most=slots)
+            while failed:
+                yield failed.popleft()
+        yield from decoder.done(at_most=0)
     yield from failed
 
 
-def _ended(begun: Begun) -> Generation | Exception:
+class _Decoder:
+    """Ends pieces: aside, while a GPU plays on, or at once, where playing and decoding would share the same cores."""
+
+    def __init__(self, aside: bool) -> None:
+        self.thread = ThreadPoolExecutor(1, "decoder") if aside else None
+        self.waiting: deque[tuple[Request, Future[Generation | Exception]]] = deque()
+
+    def __enter__(self) -> _Decoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.thread is not None:
+            self.thread.shutdown(cancel_futures=True)
+
+    def take(self, request: Request, begun: Begun) -> None:
+        if self.thread is not None:
+            future = self.thread.submit(_end, begun)
+        else:
+            future = Future()
+            future.set_result(_end(begun))
+        self.waiting.append((request, future))
+
+    def done(self, at_most: int) -> Iterator[tuple[Request, Generation | Exception]]:
+        """Give out what is ready, and wait until no more than `at_most` pieces are left."""
+        while self.waiting and (self.waiting[0][1].done() or len(self.waiting) > at_most):
+            request, future = self.waiting.popleft()
+            yield request, future.result()
+
+
+def _end(begun: Begun) -> Generation | Exception:
     try:
         return begun.end()
     except FATAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from gen_audio import load
 from gen_audio.errors import CheckpointError
+from gen_audio.pipeline import together
 from gen_audio.pipeline.pipeline import Pipeline
 from gen_audio.pipeline.together import Request, play_requests
 
@@ -42,6 +44,24 @@ def test_every_request_comes_out_as_alone(pipeline: Pipeline, slots: int) -> Non
         assert alone.codes.keys() == made.codes.keys()
         assert all(torch.equal(alone.codes[role], made.codes[role]) for role in alone.codes)
         np.testing.assert_array_equal(alone.waveform.samples, made.waveform.samples)
+
+
+def test_pieces_that_are_decoded_aside_are_the_same(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {request.tag: made for request, made in play_requests(pipeline, requests(pipeline), 2)}
+    threads: set[str] = set()
+    decode = pipeline.decode
+
+    def seen(*settings: object) -> object:
+        threads.add(threading.current_thread().name)
+        return decode(*settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "decode", seen)
+    decoder = together._Decoder
+    monkeypatch.setattr(together, "_Decoder", lambda aside: decoder(aside=True))
+    found = {request.tag: made for request, made in play_requests(pipeline, requests(pipeline), 2)}
+    assert found.keys() == wanted.keys() and threads == {"decoder_0"}
+    for tag, made in found.items():
+        np.testing.assert_array_equal(made.waveform.samples, wanted[tag].waveform.samples)
 
 
 def test_no_more_are_begun_than_there_are_slots(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
