@@ -1,0 +1,145 @@
+"""Time whole steps of every way to run them, in turns on one machine, and print a table.
+
+Usage: python -m benchmarks.backends [--json FILE] [--only ours PyTorch ...] [--threads 2] [--size small]
+
+Each precision of each backend is a process of its own with weights of its own: built one after the other, checked
+against the reference, then played in turns of a few steps, round after round, so that all meet the same machine. Needs
+an idle machine, 12 GiB of memory and `pip install openvino onnxruntime onnx`; a backend that is not installed is left out
+aloud.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .worker import FILES, LIBRARIES, serve, variants
+from .workload import CHECKED, SIZES, STEPS, make
+
+ROUNDS, WARM, TIMED = 4, 2, 8  # turns of every process, and its steps in a turn
+assert CHECKED + ROUNDS * (WARM + TIMED) == STEPS
+BOUNDS = {"32": 1e-4, "16": 0.05, "8": 0.1, "4": 0.6}  # error that the rounding of weights explains, by their bits
+
+
+class Player:
+    """A process that plays one precision of one backend."""
+
+    def __init__(self, name: str, variant: str, path: Path, threads: int) -> None:
+        self.name, self.variant = name, variant
+        command = [sys.executable, "-m", __package__, "--serve", name, variant, str(path), "--threads", str(threads)]
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KMP_"))}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain
+        )
+        self.told: dict[str, Any] = self._hear()
+        self.times: list[float] = []
+
+    def play(self, steps: int) -> list[float]:
+        """Milliseconds of each of the next steps."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        return self._hear()
+
+    def stop(self) -> None:
+        self.process.communicate()
+
+    def _hear(self) -> Any:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} {self.variant} ended with {self.process.wait()}; its last words are above.")
+        return json.loads(line)
+
+
+def measure(only: list[str], path: Path, threads: int) -> list[dict[str, Any]]:
+    players = []
+    for name in only:
+        for variant in installed(name):
+            players.append(Player(name, variant, path, threads))
+            print(f"{name}, {variant}: {json.dumps(players[-1].told)}", file=sys.stderr)
+    for _ in range(ROUNDS):
+        for player in players:
+            time.sleep(0.1)  # threads of the one before may still be waiting actively
+            player.times += player.play(WARM + TIMED)[WARM:]
+    rows = []
+    for player in players:
+        player.stop()
+        timed = {"milliseconds": statistics.median(player.times), "fastest": min(player.times)}
+        timed |= {"slowest": max(player.times)}
+        rows.append({"backend": player.name, "precision": player.variant, **player.told, **timed})
+    return rows
+
+
+def installed(name: str) -> tuple[str, ...]:
+    try:
+        return variants(name)
+    except ImportError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
+        return ()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| backend | weights | ms a step (fastest, slowest) | built in | memory | error of logits (largest) |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        lines.append(
+            f"| {row['backend']} | {row['precision']} "
+            f"| {row['milliseconds']:.1f} ({row['fastest']:.1f}, {row['slowest']:.1f}) | {row['seconds_to_build']:.1f} s "
+            f"| {row['mib']:.0f} MiB | {row['error']:.2g} ({row['largest_error']:.2g}){doubt(row)} |"
+        )
+    return "\n".join(lines)
+
+
+def doubt(row: dict[str, Any]) -> str:
+    """A warning if the error is not that of the precision: the graph may compute something else."""
+    bits = next(bits for bits in BOUNDS if f"fp{bits}" in row["precision"] or bits in row["precision"].split()[-1])
+    return "" if row["error"] < BOUNDS[bits] else f" MORE THAN {BOUNDS[bits]}"
+
+
+def versions(only: list[str]) -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in only:
+        try:
+            found[LIBRARIES[name]] = version(LIBRARIES[name])
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(FILES), default=list(FILES))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--size", choices=list(SIZES), default="small", help="tiny, to try the command")
+    parser.add_argument("--json", type=Path, help="write everything there too")
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        name, variant, path = asked.serve
+        serve(name, variant, Path(path), asked.threads)
+        return
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "work.safetensors")
+        make(path, asked.size)
+        rows = measure(asked.only, path, asked.threads)
+    report = {"rows": rows, "threads": asked.threads, "size": asked.size, "load_before": load, "versions": versions(asked.only)}
+    print(table(rows))
+    print(f"\nMedians of {ROUNDS * TIMED} steps, {asked.threads} threads, load before: {load:.1f}. {report['versions']}")
+    if asked.json:
+        asked.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
