@@ -3,28 +3,39 @@
 Usage: python -m benchmarks.backends [--json FILE] [--only ours PyTorch ...] [--threads 2] [--size small]
 
 Each precision of each backend is a process of its own with weights of its own: built one after the other, checked
-against the reference, then played in turns of a few steps, round after round, so that all meet the same machine. Needs
-an idle machine, 12 GiB of memory and `pip install openvino onnxruntime onnx`; a backend that is not installed is left out
-aloud.
+against the reference, then played in turns of a few steps, round after round, so that all meet the same machine. A step
+reads codes and ends with guided logits on the host, but ours ends with codes: it samples too. What the others' sampling
+would take is printed below the table.
+
+Needs an idle machine, 12 GiB of memory and `pip install openvino onnxruntime onnx`. A backend that is not installed is
+left out, and said to be.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .worker import FILES, LIBRARIES, serve, variants
-from .workload import CHECKED, SIZES, STEPS, make
+import torch
+from gen_audio.pipeline.noise import GumbelNoise
+from gen_audio.pipeline.samplers.base import build_sampler
+
+from .worker import FILES, serve, variants
+from .workload import CHECKED, SAMPLING, SIZES, STEPS, Work, make
+
+LIBRARIES = {"OpenVINO": "openvino", "onnxruntime": "onnxruntime"}
 
 ROUNDS, WARM, TIMED = 4, 2, 8  # turns of every process, and its steps in a turn
 assert CHECKED + ROUNDS * (WARM + TIMED) == STEPS
@@ -38,9 +49,7 @@ class Player:
         self.name, self.variant = name, variant
         command = [sys.executable, "-m", __package__, "--serve", name, variant, str(path), "--threads", str(threads)]
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KMP_"))}
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain)
         self.told: dict[str, Any] = self._hear()
         self.times: list[float] = []
 
@@ -93,28 +102,37 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| backend | weights | ms a step (fastest, slowest) | built in | memory | error of logits (largest) |"]
     lines.append("|---|---|---|---|---|---|")
     for row in rows:
-        lines.append(
-            f"| {row['backend']} | {row['precision']} "
-            f"| {row['milliseconds']:.1f} ({row['fastest']:.1f}, {row['slowest']:.1f}) | {row['seconds_to_build']:.1f} s "
-            f"| {row['mib']:.0f} MiB | {row['error']:.2g} ({row['largest_error']:.2g}){doubt(row)} |"
-        )
+        time = f"{row['milliseconds']:.1f} ({row['fastest']:.1f}, {row['slowest']:.1f})"
+        error = f"{row['error']:.2g} ({row['largest_error']:.2g}){doubt(row)}"
+        built = f"{row['seconds_to_build']:.1f} s | {row['mib']:.0f} MiB"
+        lines.append(f"| {row['backend']} | {row['precision']} | {time} | {built} | {error} |")
     return "\n".join(lines)
 
 
 def doubt(row: dict[str, Any]) -> str:
     """A warning if the error is not that of the precision: the graph may compute something else."""
-    bits = next(bits for bits in BOUNDS if f"fp{bits}" in row["precision"] or bits in row["precision"].split()[-1])
+    bits = re.findall(r"(?:fp|bf|int)(\d+)", row["precision"])[0]
     return "" if row["error"] < BOUNDS[bits] else f" MORE THAN {BOUNDS[bits]}"
 
 
+@torch.inference_mode()
+def sampling(path: Path, threads: int) -> float:
+    """Median milliseconds that the reference takes to choose the codes of a step."""
+    torch.set_num_threads(threads)
+    logits, sampler, times = Work(path).wanted, build_sampler(SAMPLING), []
+    noise = GumbelNoise([0], [0], n_q=logits.shape[1], card=logits.shape[2])
+    for number in range(WARM + ROUNDS * TIMED):
+        start = time.perf_counter()
+        drawn = noise(number)
+        for level, scores in enumerate(logits[number % len(logits)]):
+            sampler.choose(drawn, scores[None], level)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[WARM:])
+
+
 def versions(only: list[str]) -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in only:
-        try:
-            found[LIBRARIES[name]] = version(LIBRARIES[name])
-        except PackageNotFoundError:
-            continue
-    return found
+    names = dict.fromkeys(["torch", *(LIBRARIES[name] for name in only if name in LIBRARIES)])
+    return {name: version(name) for name in names if importlib.util.find_spec(name)}
 
 
 def main() -> None:
@@ -134,9 +152,15 @@ def main() -> None:
         path = Path(folder, "work.safetensors")
         make(path, asked.size)
         rows = measure(asked.only, path, asked.threads)
-    report = {"rows": rows, "threads": asked.threads, "size": asked.size, "load_before": load, "versions": versions(asked.only)}
+        choosing = sampling(path, asked.threads)
+    report = {"rows": rows, "sampling_milliseconds": choosing, "load_before": load, "size": asked.size}
+    report |= {"threads": asked.threads, "versions": versions(asked.only)}
+    report["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     print(table(rows))
-    print(f"\nMedians of {ROUNDS * TIMED} steps, {asked.threads} threads, load before: {load:.1f}. {report['versions']}")
+    print(
+        f"\nMedians of {ROUNDS * TIMED} steps, {asked.threads} threads, {report['machine']}; load before: {load:.1f}."
+    )
+    print(f"Sampling by the reference: {choosing:.1f} ms a step more for all but ours. {report['versions']}")
     if asked.json:
         asked.json.write_text(json.dumps(report, indent=1) + "\n")
 

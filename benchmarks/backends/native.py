@@ -8,10 +8,10 @@ from gen_audio.pipeline.executors.base import Asked, Choosing
 from gen_audio.pipeline.executors.native import Native, NativeSession
 from gen_audio.pipeline.fuse import Fused
 from gen_audio.pipeline.noise import GumbelNoise
-from gen_audio.pipeline.samplers.base import SamplingParams, build_sampler
+from gen_audio.pipeline.samplers.base import build_sampler
 from torch import Tensor
 
-from .workload import GUIDE, START, STEPS, Work
+from .workload import GUIDE, SAMPLING, START, STEPS, Work
 
 __all__ = ["VARIANTS", "Ours"]
 
@@ -23,7 +23,7 @@ class Ours:
         lm = work.model()
         self.work, self.executor = work, Native(lm, Packer(variant), threads)
         noise = GumbelNoise([0], [0], n_q=lm.n_q, card=lm.card)
-        choosing = Choosing(build_sampler(SamplingParams(top_k=250)), GUIDE, noise)
+        choosing = Choosing(build_sampler(SAMPLING), GUIDE, noise)
         session = self.executor.open(Fused(1, 2, cross=work.cross), choosing, START + STEPS)
         assert isinstance(session, NativeSession)
         self.session = session

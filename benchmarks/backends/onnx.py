@@ -1,11 +1,10 @@
-"""onnxruntime: one graph a step, written with onnx's own operations and onnxruntime's for attention and rounded weights.
+"""onnxruntime: one graph a step, of operations of onnx and, for attention and rounded weights, of its own.
 
 Keys and values are in buffers of full length that go in as past and come out as present, so that nothing is copied.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,10 @@ class OnnxRuntime:
     def __init__(self, work: Work, variant: str, threads: int) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        model = Graph(work, *PRECISIONS[variant]).model()
-        self.session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        graph = Graph(work, *PRECISIONS[variant])
+        self.session = ort.InferenceSession(
+            graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         self.work, self.binding = work, self.session.io_binding()
         size = work.size
         self.codes, self.position = np.zeros((1, size["n_q"]), np.int64), np.zeros(1, np.int64)
@@ -44,8 +45,9 @@ class OnnxRuntime:
         self._bind(None, self.scores, "logits")
         for layer in range(size["num_layers"]):
             for kind, before in (("keys", work.keys), ("values", work.values)):
-                room = np.zeros((2, size["num_heads"], START + STEPS, before.shape[-1]), np.float32)
-                room[:, :, :START] = before[layer].numpy()
+                past = graph.past(before[layer]).numpy()
+                room = np.zeros((2, size["num_heads"], START + STEPS, past.shape[-1]), past.dtype)
+                room[:, :, :START] = past
                 self._bind(f"{kind}.{layer}", room, f"new_{kind}.{layer}")
             for kind, heard in (("keys", work.cross_keys), ("values", work.cross_values)):
                 self._bind(f"cross_{kind}.{layer}", heard[layer].numpy().copy())
@@ -77,6 +79,7 @@ class Graph:
         self.tensors: list[Any] = []
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
+        self.rounds = bits <= 8  # the cache to int8, which is all that its CPU attention has beside float32
         self.heads = work.size["num_heads"]
         self.head_dim = work.size["width"] // self.heads
 
@@ -99,8 +102,14 @@ class Graph:
         self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def output(self, name: str, shape: list[int]) -> None:
-        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def output(self, name: str, shape: list[int], dtype: int = TensorProto.FLOAT) -> None:
+        self.outputs.append(helper.make_tensor_value_info(name, dtype, shape))
+
+    def past(self, before: Tensor) -> Tensor:
+        """Keys or values [2, H, T, head_dim] as the cache holds them."""
+        if not self.rounds:
+            return before
+        return (before / cache_scale(before)).round().clamp(-128, 127).to(torch.int8)
 
     def constant(self, value: Tensor | np.ndarray | list[int] | int) -> str:
         name = f"constant.{len(self.tensors)}"
@@ -145,13 +154,18 @@ class Graph:
 
     def attend(self, qkv: str, layer: int) -> str:
         shape = [2, self.heads, START + STEPS, self.head_dim]
-        past = [self.input(f"{kind}.{layer}", shape) for kind in ("keys", "values")]
+        dtype = TensorProto.INT8 if self.rounds else TensorProto.FLOAT
+        past = [self.input(f"{kind}.{layer}", shape, dtype) for kind in ("keys", "values")]
         present = [f"new_{name}" for name in past]
         for name in present:
-            self.output(name, shape)
-        heads = {"num_heads": self.heads, "kv_num_heads": self.heads, "scale": 1 / math.sqrt(self.head_dim)}
+            self.output(name, shape, dtype)
         inputs = [qkv, "", "", *past, "last", "total"]
-        return self.add("GroupQueryAttention", inputs, [f"heard.{layer}", *present], **heads)
+        settings: dict[str, Any] = {"num_heads": self.heads, "kv_num_heads": self.heads}
+        if self.rounds:
+            scales = [self.constant(cache_scale(before[layer])) for before in (self.work.keys, self.work.values)]
+            inputs += [*[""] * 5, *scales]
+            settings |= {"kv_cache_bit_width": 8, "k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL"}
+        return self.add("GroupQueryAttention", inputs, [f"heard.{layer}", *present], **settings)
 
     def hear(self, query: str, layer: int) -> str:
         shape = [1, self.heads, TEXT, self.head_dim]
@@ -167,3 +181,8 @@ class Graph:
         settings = {"N": weight.shape[0], "K": weight.shape[1], "bits": self.bits, "block_size": self.group}
         # accuracy_level 4: inputs are rounded to int8; without it the product is several times slower
         return self.add("MatMulNBits", [x, *stored], outputs, accuracy_level=4, **settings)
+
+
+def cache_scale(before: Tensor) -> Tensor:
+    """Scales [1, H, 1, head_dim] of keys or values in int8. They are fixed, so what is yet to come has some room."""
+    return before.abs().amax((0, 2), keepdim=True) * (1.25 / 127)

@@ -1,4 +1,4 @@
-"""Weights rounded to 8 or 4 bits with a scale a group of inputs, the same numbers for every backend that wants groups."""
+"""Weights rounded to 8 or 4 bits with a scale a group of inputs: the same numbers for every backend."""
 
 from __future__ import annotations
 

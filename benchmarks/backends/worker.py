@@ -18,11 +18,10 @@ import torch
 
 from .workload import CHECKED, Backend, Work
 
-__all__ = ["FILES", "serve"]
+__all__ = ["FILES", "serve", "variants"]
 
 FILES = {"ours": "native", "PyTorch": "pytorch", "OpenVINO": "openvino", "onnxruntime": "onnx"}  # file of each backend
 CLASSES = {"ours": "Ours", "PyTorch": "PyTorch", "OpenVINO": "OpenVino", "onnxruntime": "OnnxRuntime"}
-LIBRARIES = {"ours": "gen_audio", "PyTorch": "torch", "OpenVINO": "openvino", "onnxruntime": "onnxruntime"}
 
 
 def variants(name: str) -> tuple[str, ...]:
@@ -34,6 +33,7 @@ def serve(name: str, variant: str, path: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     work = Work(path)
     module = importlib.import_module(f"{__package__}.{FILES[name]}")
+    work.model()  # what PyTorch loads when it is first used is no backend's memory
     before, start = own_bytes(), time.perf_counter()
     backend: Backend = getattr(module, CLASSES[name])(work, variant, threads)
     ready: dict[str, Any] = {"seconds_to_build": time.perf_counter() - start}

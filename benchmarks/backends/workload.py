@@ -13,13 +13,14 @@ import torch
 from gen_audio.models.kv_cache import KVCache
 from gen_audio.models.musicgen import MusicGenLM
 from gen_audio.pipeline.guidance import Guidance
+from gen_audio.pipeline.samplers.base import SamplingParams
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["CHECKED", "GUIDE", "START", "Backend", "Work", "make"]
+__all__ = ["CHECKED", "GUIDE", "SAMPLING", "SIZES", "START", "STEPS", "TEXT", "Backend", "Work", "guided", "make"]
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "small": {"n_q": 4, "card": 2048, "width": 1024, "num_layers": 24, "num_heads": 16, "hidden": 4096},
     "tiny": {"n_q": 4, "card": 128, "width": 256, "num_layers": 2, "num_heads": 4, "hidden": 512},
 }
@@ -27,6 +28,7 @@ TEXT = 16  # positions of the text
 START, STEPS = 227, 46  # positions that were played before, and steps to play: around 250 on average
 CHECKED = 6  # first steps, whose logits are compared; they warm up too
 GUIDE = Guidance(3.0, 3.0)
+SAMPLING = SamplingParams(top_k=250)
 
 
 class Backend(Protocol):
@@ -54,7 +56,7 @@ class Work:
 
     def __init__(self, path: Path) -> None:
         with safe_open(path, "pt") as file:
-            self.size: dict[str, int] = SIZES[file.metadata()["size"]]
+            self.size: dict[str, Any] = SIZES[file.metadata()["size"]]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
         self.weights = {name[3:]: tensor for name, tensor in tensors.items() if name.startswith("lm.")}
         self.keys, self.values = tensors["keys"], tensors["values"]
@@ -72,7 +74,9 @@ class Work:
         """A cache for the reference with what was played before."""
         cache = lm.new_cache(2, START + STEPS)
         cache.memory[..., :START, :] = torch.stack((self.keys, self.values), 1)
-        cache.cross = [(k.to(lm.dtype), v.to(lm.dtype)) for k, v in zip(self.cross_keys, self.cross_values, strict=True)]
+        cache.cross = [
+            (k.to(lm.dtype), v.to(lm.dtype)) for k, v in zip(self.cross_keys, self.cross_values, strict=True)
+        ]
         cache.advance(START)
         return cache
 
