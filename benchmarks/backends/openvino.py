@@ -6,6 +6,7 @@ as the patterns that it turns into products with compressed weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from .rounding import in_groups, packed
 from .workload import GUIDE, START, STEPS, TEXT, Work
 
-__all__ = ["VARIANTS", "OpenVino"]
+__all__ = ["VARIANTS", "Graph", "OpenVino", "constant", "settings_for", "zero"]
 
 EPSILON = 1e-5  # of the norms
 # variant -> bits of the weights, inputs that share a scale (0: all), dtype that is computed in. There is no fp16: the
@@ -37,17 +38,8 @@ VARIANTS = tuple(PRECISIONS)
 class OpenVino:
     def __init__(self, work: Work, variant: str, threads: int) -> None:
         bits, group, dtype = PRECISIONS[variant]
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": dtype,  # else bf16 where the processor has it
-        }
-        if bits > 8:
-            settings["KV_CACHE_PRECISION"] = dtype  # else u8, which stays for the small ones: a seventh faster
-        else:
-            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = group or 128  # inputs are rounded to int8; at 0 they are not
-        graph = Graph(work, bits, group)
+        graph = Graph(work.weights, work.size, bits, group)
+        settings = settings_for(bits, group, dtype, threads)
         compiled = ov.Core().compile_model(graph.model(), "CPU", settings)
         self.request = compiled.create_infer_request()
         self.work = work
@@ -73,22 +65,40 @@ class OpenVino:
         return self.found.view(self.work.size["n_q"], self.work.size["card"])
 
 
-class Graph:
-    """Builds the step; inputs are codes [1, K], position [1], rows [2] (the order of the cache) and cross_*."""
+def settings_for(bits: int, group: int, dtype: str, threads: int) -> dict[str, Any]:
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": dtype,  # else bf16 where the processor has it
+    }
+    if bits > 8:
+        settings["KV_CACHE_PRECISION"] = dtype  # else u8, which stays for the small ones: a seventh faster
+    else:
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = group or 128  # inputs are rounded to int8; at 0 they are not
+    return settings
 
-    def __init__(self, work: Work, bits: int, group: int) -> None:
-        self.work, self.bits, self.group = work, bits, group
+
+class Graph:
+    """Builds the step; inputs are codes [1, K], position [1], rows [2] (the order of the cache) and cross_*.
+
+    `count` is 2, but for those who build on this.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], size: Mapping[str, Any], bits: int, group: int, count: int = 2
+    ) -> None:
+        self.weights, self.size, self.bits, self.group, self.count = weights, size, bits, group, count
         self.inputs: list[Any] = []
         self.variables: list[Any] = []
         self.assigned: list[Any] = []
-        self.heads = work.size["num_heads"]
-        self.head_dim = work.size["width"] // self.heads
+        self.heads = size["num_heads"]
+        self.head_dim = size["width"] // self.heads
 
     def model(self) -> ov.Model:
-        size = self.work.size
-        self.rows = self.input("rows", [2], "i32")
+        self.rows = self.input("rows", [self.count], "i32")
         x = self.embed()
-        for layer in range(size["num_layers"]):
+        for layer in range(self.size["num_layers"]):
             x = self.block(x, layer)
         logits = self.linear(self.norm(x, "norm"), "head.out")  # [2, 1, K * card]
         return ov.Model([op.result(logits)], self.assigned, self.inputs, self.variables, "step")
@@ -100,10 +110,10 @@ class Graph:
         return node
 
     def embed(self) -> Any:
-        size = self.work.size
+        size = self.size
         codes, position = self.input("codes", [1, size["n_q"]], "i64"), self.input("position", [1], "i64")
         offsets = op.constant(np.arange(size["n_q"], dtype=np.int64)[None] * (size["card"] + 1))
-        table = op.constant(self.work.weights["embedding.weight"].numpy())
+        table = op.constant(self.weights["embedding.weight"].numpy())
         summed = op.reduce_sum(op.gather(table, op.add(codes, offsets), zero()), constant([1]), True)  # [1, 1, D]
         places = op.constant(sinusoids(0, START + STEPS, size["width"]).numpy())
         x = op.add(summed, op.unsqueeze(op.gather(places, position, zero()), zero()))
@@ -123,8 +133,8 @@ class Graph:
 
     def norm(self, x: Any, name: str) -> Any:
         flat = op.mvn(x, constant([-1]), True, EPSILON, "inside_sqrt")
-        scaled = op.multiply(flat, op.constant(self.work.weights[f"{name}.weight"].numpy()[None, None]))
-        return op.add(scaled, op.constant(self.work.weights[f"{name}.bias"].numpy()[None, None]))
+        scaled = op.multiply(flat, op.constant(self.weights[f"{name}.weight"].numpy()[None, None]))
+        return op.add(scaled, op.constant(self.weights[f"{name}.bias"].numpy()[None, None]))
 
     def attend(self, qkv: Any, layer: int) -> Any:
         query, key, value = (self.split_heads(part) for part in op.split(qkv, constant(2), 3).outputs())
@@ -132,12 +142,12 @@ class Graph:
         return self.join_heads(op.scaled_dot_product_attention(query, keys, values))
 
     def remember(self, new: Any, name: str) -> Any:
-        """Append [2, H, 1, head_dim] to a variable; what it holds now, [2, H, positions, head_dim]."""
-        shape = ov.PartialShape([2, self.heads, -1, self.head_dim])
+        """Append [rows, H, 1, head_dim] to a variable; what it holds now, [rows, H, positions, head_dim]."""
+        shape = ov.PartialShape([self.count, self.heads, -1, self.head_dim])
         info = ov.op.util.VariableInfo()
         info.data_shape, info.data_type, info.variable_id = shape, ov.Type.f32, name
         variable = ov.op.util.Variable(info)
-        empty = op.constant(np.zeros((2, self.heads, 0, self.head_dim), np.float32))
+        empty = op.constant(np.zeros((self.count, self.heads, 0, self.head_dim), np.float32))
         before = op.read_value(empty, variable)
         both = op.concat([op.gather(before, self.rows, zero()), new], 2)
         self.variables.append(variable)
@@ -156,7 +166,7 @@ class Graph:
         return op.reshape(op.transpose(x, constant([0, 2, 1, 3])), constant([0, 0, -1]), True)
 
     def linear(self, x: Any, name: str) -> Any:
-        weight = self.work.weights[f"{name}.weight"]
+        weight = self.weights[f"{name}.weight"]
         matrix = self.compressed(weight) if self.bits <= 8 else op.constant(weight.numpy())  # the plugin makes bf16
         return op.matmul(x, matrix, False, True)
 
