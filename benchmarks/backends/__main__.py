@@ -1,13 +1,13 @@
 """Time whole steps of every way to run them, in turns on one machine, and print a table.
 
-Usage: python -m benchmarks.backends [--json FILE] [--only ours PyTorch ...] [--threads 2] [--size small]
+Usage: python -m benchmarks.backends [--json FILE] [--only ours PyTorch ...] [--threads 2] [--size small] [--huge-pages]
 
-Each precision of each backend is a process of its own with weights of its own: built one after the other, checked
-against the reference, then played in turns of a few steps, round after round, so that all meet the same machine. A step
-reads codes and ends with guided logits on the host, but ours ends with codes: it samples too. What the others' sampling
-would take is printed below the table.
+Each precision of each backend is a process of its own with weights of its own. Those of about the same bytes are built
+one after the other, checked against the reference, and then play a few steps in turns, round after round, so that all
+meet the same machine. A step reads codes and ends with guided logits on the host, but ours ends with codes: it samples
+too. What the others' sampling would take is printed below the table.
 
-Needs an idle machine, 12 GiB of memory and `pip install openvino onnxruntime onnx`. A backend that is not installed is
+Needs an idle machine, 16 GiB of memory and `pip install openvino onnxruntime onnx`. A backend that is not installed is
 left out, and said to be.
 """
 
@@ -18,7 +18,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -32,23 +31,26 @@ import torch
 from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.samplers.base import build_sampler
 
-from .worker import FILES, serve, variants
+from .worker import BOUNDS, FILES, bits, serve, variants
 from .workload import CHECKED, SAMPLING, SIZES, STEPS, Work, make
 
 LIBRARIES = {"OpenVINO": "openvino", "onnxruntime": "onnxruntime"}
 
 ROUNDS, WARM, TIMED = 4, 2, 8  # turns of every process, and its steps in a turn
 assert CHECKED + ROUNDS * (WARM + TIMED) == STEPS
-BOUNDS = {"32": 1e-4, "16": 0.05, "8": 0.1, "4": 0.6}  # error that the rounding of weights explains, by their bits
+HUGE = "glibc.malloc.hugetlb=1"
 
 
 class Player:
     """A process that plays one precision of one backend."""
 
-    def __init__(self, name: str, variant: str, path: Path, threads: int) -> None:
+    def __init__(self, name: str, variant: str, path: Path, asked: argparse.Namespace) -> None:
         self.name, self.variant = name, variant
-        command = [sys.executable, "-m", __package__, "--serve", name, variant, str(path), "--threads", str(threads)]
+        command = [sys.executable, "-m", __package__, "--serve", name, variant, str(path)]
+        command += ["--threads", str(asked.threads)]
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KMP_"))}
+        if asked.huge_pages:
+            plain["GLIBC_TUNABLES"] = HUGE
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain)
         self.told: dict[str, Any] = self._hear()
         self.times: list[float] = []
@@ -71,12 +73,20 @@ class Player:
         return json.loads(line)
 
 
-def measure(only: list[str], path: Path, threads: int) -> list[dict[str, Any]]:
+def measure(path: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    pairs = [(name, variant) for name in asked.only for variant in installed(name)]
+    rows = []
+    for width in BOUNDS:
+        rows += together([pair for pair in pairs if bits(pair[1]) == width], path, asked)
+    return rows
+
+
+def together(pairs: list[tuple[str, str]], path: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure backends and precisions in turns."""
     players = []
-    for name in only:
-        for variant in installed(name):
-            players.append(Player(name, variant, path, threads))
-            print(f"{name}, {variant}: {json.dumps(players[-1].told)}", file=sys.stderr)
+    for name, variant in pairs:
+        players.append(Player(name, variant, path, asked))
+        print(f"{name}, {variant}: {json.dumps(players[-1].told)}", file=sys.stderr)
     for _ in range(ROUNDS):
         for player in players:
             time.sleep(0.1)  # threads of the one before may still be waiting actively
@@ -111,8 +121,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def doubt(row: dict[str, Any]) -> str:
     """A warning if the error is not that of the precision: the graph may compute something else."""
-    bits = re.findall(r"(?:fp|bf|int)(\d+)", row["precision"])[0]
-    return "" if row["error"] < BOUNDS[bits] else f" MORE THAN {BOUNDS[bits]}"
+    bound = BOUNDS[bits(row["precision"])]
+    return "" if row["error"] < bound else f" MORE THAN {bound}"
 
 
 @torch.inference_mode()
@@ -141,6 +151,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--size", choices=list(SIZES), default="small", help="tiny, to try the command")
     parser.add_argument("--json", type=Path, help="write everything there too")
+    parser.add_argument("--huge-pages", action="store_true", help=f"for all, by {HUGE}; ours asks for them itself")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
@@ -151,10 +162,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "work.safetensors")
         make(path, asked.size)
-        rows = measure(asked.only, path, asked.threads)
+        rows = measure(path, asked)
         choosing = sampling(path, asked.threads)
     report = {"rows": rows, "sampling_milliseconds": choosing, "load_before": load, "size": asked.size}
-    report |= {"threads": asked.threads, "versions": versions(asked.only)}
+    report |= {"threads": asked.threads, "huge_pages": asked.huge_pages, "versions": versions(asked.only)}
     report["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
     print(table(rows))
     print(

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import importlib
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -18,10 +19,22 @@ import torch
 
 from .workload import CHECKED, Backend, Work
 
-__all__ = ["FILES", "serve", "variants"]
+__all__ = ["BOUNDS", "FILES", "bits", "build", "errors", "serve", "variants"]
 
 FILES = {"ours": "native", "PyTorch": "pytorch", "OpenVINO": "openvino", "onnxruntime": "onnx"}  # file of each backend
 CLASSES = {"ours": "Ours", "PyTorch": "PyTorch", "OpenVINO": "OpenVino", "onnxruntime": "OnnxRuntime"}
+BOUNDS = {32: 1e-4, 16: 0.05, 8: 0.1, 4: 0.6}  # share of error that the rounding of weights explains, by their bits
+
+
+def bits(variant: str) -> int:
+    """Of the weights: "fbgemm int8" -> 8."""
+    return int(re.findall(r"(?:fp|bf|int)(\d+)", variant)[0])
+
+
+def build(name: str, variant: str, work: Work, threads: int) -> Backend:
+    module = importlib.import_module(f"{__package__}.{FILES[name]}")
+    backend: Backend = getattr(module, CLASSES[name])(work, variant, threads)
+    return backend
 
 
 def variants(name: str) -> tuple[str, ...]:
@@ -32,10 +45,10 @@ def variants(name: str) -> tuple[str, ...]:
 def serve(name: str, variant: str, path: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     work = Work(path)
-    module = importlib.import_module(f"{__package__}.{FILES[name]}")
+    variants(name)  # the library is loaded
     work.model()  # what PyTorch loads when it is first used is no backend's memory
     before, start = own_bytes(), time.perf_counter()
-    backend: Backend = getattr(module, CLASSES[name])(work, variant, threads)
+    backend = build(name, variant, work, threads)
     ready: dict[str, Any] = {"seconds_to_build": time.perf_counter() - start}
     ready |= errors(backend, work)
     gc.collect()
