@@ -84,9 +84,9 @@ class Machine {
     Buffer& buffer(int i) { return buffers_[size_t(i)]; }
 
     void run(const Call& call) {
-        int parts = team_.size();
+        int parts = team_.is_hindered() ? 1 : team_.size();
         bool apart = call.apart || parts == 1;
-        team_.run([&](int part) {
+        auto work = [&](int part) {
             int first = cut(call.num_groups, part, parts), last = cut(call.num_groups, part + 1, parts);
             Share share{first, last, 0, call.num_rows, part, parts};
             if (apart) {
@@ -97,7 +97,9 @@ class Machine {
                 step(call, call.ops[i], share, scratch_[size_t(part)]);
                 if (!apart) team_.meet();
             }
-        });
+        };
+        if (parts == 1) work(0);
+        else team_.run(work);
     }
 
   private:

@@ -33,14 +33,13 @@ constexpr int TILE = 6;    // rows whose accumulators fit into the registers
 
 typedef uint8_t Bytes __attribute__((vector_size(64)));
 
-// Memory in huge pages where the system has them: weights are read from end to end in every step.
+// Memory in huge pages, as far as whole ones fit and the system has them: weights are read from end to end in every step.
 inline void* allocate(size_t bytes) {
     constexpr size_t PAGE = size_t(1) << 21;
-    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
     void* p = nullptr;
-    if (posix_memalign(&p, bytes > PAGE ? PAGE : 4096, bytes)) return nullptr;
+    if (posix_memalign(&p, bytes < PAGE ? 64 : PAGE, bytes)) return nullptr;
 #ifdef MADV_HUGEPAGE
-    if (bytes > PAGE) madvise(p, bytes, MADV_HUGEPAGE);
+    if (bytes >= PAGE) madvise(p, bytes / PAGE * PAGE, MADV_HUGEPAGE);
 #endif
     return p;
 }

@@ -6,29 +6,29 @@
 
 namespace native {
 
+inline void delete_matrix(Matrix* m) {
+    std::free(m->data);
+    std::free(m->scales);
+    delete m;
+}
+
 inline Matrix* new_matrix(int precision, int n, int k) {
     auto* m = new Matrix{precision, round_up(n, PANEL), round_up(k, BLOCK), 0, nullptr, nullptr, nullptr};
     constexpr int BITS[] = {32, 16, 8, 4};
     m->panel_bytes = size_t(PANEL) * m->k * BITS[precision] / 8;
     size_t scales = precision == INT8 ? size_t(m->n) * 4 : precision == INT4 ? size_t(m->n) * m->blocks() * 2 : 0;
     size_t bytes = m->panel_bytes * m->panels();
-    m->data = (char*)allocate(bytes + scales);
-    if (!m->data) {
-        delete m;
+    m->data = (char*)allocate(bytes);
+    m->scales = (float*)allocate(scales + 64);
+    m->block_scales = (uint16_t*)m->scales;
+    if (!m->data || !m->scales) {
+        delete_matrix(m);
         return nullptr;
     }
-    m->scales = (float*)(m->data + bytes);
-    m->block_scales = (uint16_t*)(m->data + bytes);
     std::memset(m->data, precision == INT8 ? 128 : precision == INT4 ? 0x88 : 0, bytes);
     std::memset(m->scales, 0, scales);
     return m;
 }
-
-inline void delete_matrix(Matrix* m) {
-    std::free(m->data);
-    delete m;
-}
-
 inline int clip(float x, int low, int high) { return std::min(std::max(int(std::nearbyint(x)), low), high); }
 
 inline float unpack(uint16_t half) {
