@@ -13,7 +13,7 @@ from torch import Tensor
 from . import library
 from .records import CALL, OP
 
-__all__ = ["ACTIVATIONS", "NORMS", "PRECISIONS", "Cache", "Machine", "Matrix", "Program"]
+__all__ = ["ACTIVATIONS", "KINDS", "NORMS", "PRECISIONS", "Cache", "Machine", "Matrix", "Program"]
 
 PRECISIONS = ("fp32", "bf16", "int8", "int4")  # in the order of the enums of matrix.h and machine.h
 KINDS = ("embed", "turn", "linear", "attend", "hear", "choose", "tell")

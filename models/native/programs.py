@@ -14,7 +14,7 @@ from ..lm import CodecLM
 from ..musicgen import MusicGenLM, sinusoids
 from ..transformer import Block, Transformer, rotation
 from .library import NativeError
-from .machine import Cache, Machine, Matrix, Program
+from .machine import KINDS, Cache, Machine, Matrix, Program
 from .records import MOST_LEVELS
 
 __all__ = ["Compiled", "Packer", "compile_model"]
@@ -32,7 +32,7 @@ class Compiled:
         step: reads a column and what is given, chooses the codes of the next.
         read: the same without choosing, for columns that are known already.
         sources: one program a layer, from what is given to keys and values of cross-attention in buffer "source".
-        depth: caches that grow with the rows: (num_layers, heads, head_dim, levels), and the ops that use them.
+        depth: the cache of a head over levels, which grows with the rows.
         layers, heads, head_dim, window: of the cache of a sequence; window 0: as long as the sequence.
         num_bytes: of all matrices.
     """
@@ -66,7 +66,7 @@ class _Depth:
         """Hold so many rows; the operations that choose a level read another cache from now on."""
         if rows > self.rows:
             self.cache, self.rows = Cache(slots=rows, half=False, **self.sizes), rows
-            own = (program.ops["kind"] == 3) & (program.ops["level"] >= 0)
+            own = (program.ops["kind"] == KINDS.index("attend")) & (program.ops["level"] >= 0)
             program.ops["cache"][own] = self.cache.handle
 
 
@@ -136,7 +136,7 @@ def _codec_lm(lm: CodecLM, pack: Packer, threads: int) -> Compiled:
     read.add("embed", to="x", table=lm.embedding.weight)
     read.add("turn", first=body.head_dim)
     for layer, block in enumerate(body.blocks):
-        _block(read, pack, block, layer, "", ("x", "qkv", "heard", "wide"))
+        _block(read, pack, block, layer, ("x", "qkv", "heard", "wide"))
     step = Program(machine.buffers)
     step.ops, step.kept = read.ops, list(read.kept)
     compiled = Compiled(
@@ -153,16 +153,13 @@ def _codec_lm(lm: CodecLM, pack: Packer, threads: int) -> Compiled:
     return compiled
 
 
-def _block(program: Program, pack: Packer, block: Block, layer: int, level: str, names: Sequence[str]) -> None:
-    """A block of `Transformer`; `level` is the position of all rows, or empty: each row has its own."""
+def _block(
+    program: Program, pack: Packer, block: Block, layer: int, names: Sequence[str], **place: int | torch.Tensor
+) -> None:
+    """A block of `Transformer` over the buffers `names`; `place`: the `level` that all rows are at, and its `table`."""
     x, qkv, heard, wide = names
     head_dim = block.out.weight.shape[0] // block.num_heads
     program.add("linear", x, qkv, matrix=pack(block.qkv), norm="rms")
-    place = {}
-    if level:
-        turns = torch.cat(rotation(int(level), 1, head_dim, torch.device("cpu")), -1).reshape(-1)
-        # the machine looks for the turns of position `level`, so that many come before
-        place = {"level": int(level), "table": torch.cat((torch.zeros(int(level) * 2 * head_dim), turns))}
     program.add("attend", qkv, heard, layer=layer, rotary=1, number=head_dim**-0.5, **place)
     program.add("linear", heard, x, matrix=pack(block.out), add=1)
     program.add("linear", x, wide, matrix=pack(block.up), norm="rms", activation="squared_relu")
@@ -171,10 +168,11 @@ def _block(program: Program, pack: Packer, block: Block, layer: int, level: str,
 
 def _depth(program: Program, pack: Packer, head: DepthHead, card: int) -> None:
     names = ("level_x", "level_qkv", "level_heard", "level_wide")
+    turns = torch.cat(rotation(0, head.n_q, head.transformer.head_dim, torch.device("cpu")), -1)  # [K, 1, 2 * width]
     program.add("linear", "x", "level_x", matrix=pack(head.project), norm="rms")
     for level, out in enumerate(head.out):
         for layer, block in enumerate(head.transformer.blocks):
-            _block(program, pack, block, layer, str(level), names)
+            _block(program, pack, block, layer, names, level=level, table=turns)
         cap = {"activation": "cap", "number": SOFT_CAP}
         program.add("linear", "level_x", "logits", matrix=pack(out), norm="rms", first=level * card, **cap)
         program.add("choose", "logits", first=level * card, level=level)
