@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Played", "Selection", "play", "render"]
 
-AHEAD = 2  # pieces that may wait to be written while the next is played
+AHEAD = 8  # pieces that may wait to be written while others are played, since those of a batch may end together
 Played = tuple[Item, Generation | Finished | Exception]
 
 
