@@ -10,6 +10,7 @@ from gen_audio.errors import GenAudioError
 
 from benchmarks.cells import Cell
 from benchmarks.prompts import check_length
+from benchmarks.stopwatch import Stopwatch
 
 __all__ = ["REFUSALS", "Player"]
 
@@ -23,26 +24,22 @@ class Player:
     warm_ups = 1
 
     def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+        self.cell, self.clock = cell, Stopwatch()
         self.prompts = [PROMPTS[i % len(PROMPTS)] for i in range(cell.batch)]
 
     def load(self, name: str) -> None:
         self.model: Any = load(name, precision=self.cell.precision)
         self.frame_rate = self.model.codec.frame_rate
+        self.clock.watch(self.model.executor, "step", "loop")
+        self.clock.watch(self.model, "decode", "decode")
         self.facts = {"plays_in": self.model.precision, "executor": self.model.executor.name}
 
     def play(self, frames: int) -> dict[str, float]:
         """Make all pieces and return the seconds of each stage."""
-        duration = frames / self.frame_rate
-        start = time.perf_counter()
-        made = self.model.generate(self.prompts, duration=duration, seed=7, loudness="none")
-        whole = time.perf_counter() - start
+        wishes = {"duration": frames / self.frame_rate, "seed": 7, "loudness": "none"}
+        made, seconds = self.clock.run(lambda: self.model.generate(self.prompts, **wishes))
         check_length([p.waveform.samples.shape for p in made], self.cell.batch, frames * self.model.codec.hop_length)
-        stages = {stage: [piece.timings[stage] for piece in made] for stage in made[0].timings}
-        # Pieces that are played together may each report the seconds of all; those cannot be added up.
-        together = sum(map(sum, stages.values())) > 1.05 * whole
-        seconds = {stage: max(times) if together else sum(times) for stage, times in stages.items()}
-        return {**seconds, "loop": seconds["perform"], "whole": whole}
+        return seconds
 
     def first_sound(self, frames: int) -> float | None:
         """Seconds from words to the first chunk."""
