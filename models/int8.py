@@ -11,7 +11,7 @@ import platform
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Int8Linear", "available", "quantise_rows", "to_int8"]
+__all__ = ["Int8Linear", "available", "quantise_rows", "row_scales", "to_int8"]
 
 
 def available() -> bool:
@@ -27,10 +27,15 @@ def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     gives the same codes and scales: weights that were stored as int8 lose nothing here. What lies above 127 scales is
     clipped, by less than one code.
     """
-    exact = weight.float().abs().amax(1).clamp(min=1e-8) / 127
-    scale = (exact.view(torch.int32) & ~0xFFFF).view(torch.float32)  # bf16 is the upper half of float32
+    scale = row_scales(weight)
     codes = (weight.float() / scale[:, None]).round().clamp(-127, 127)
     return codes.to(torch.int8), scale.bfloat16()
+
+
+def row_scales(weight: Tensor) -> Tensor:
+    """The scales of `quantise_rows`, [N] float32."""
+    exact = torch.linalg.vector_norm(weight.float(), float("inf"), 1).clamp(min=1e-8) / 127
+    return (exact.view(torch.int32) & ~0xFFFF).view(torch.float32)  # bf16 is the upper half of float32
 
 
 class Int8Linear(nn.Module):

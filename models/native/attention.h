@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <memory>
+
 #include "matrix.h"
 
 namespace native {
@@ -32,14 +34,14 @@ inline void get(const uint16_t* pair, Floats& first, Floats& second) {
 struct Cache {
     int layers, slots, heads, head_dim, padded, window;  // padded: head_dim in whole pairs
     bool half;                                           // bf16, not float32
-    char* data;
+    std::unique_ptr<Memory> memory;
 
     int tiles() const { return (window + LANES - 1) / LANES; }
     size_t keys_size() const { return size_t(tiles()) * LANES * padded; }  // of one head; values take as much
     size_t size() const { return size_t(layers) * slots * heads * 2 * keys_size() * (half ? 2 : 4); }
 
     template <class T> T* keys(int layer, int slot, int head) const {
-        return (T*)data + ((size_t(layer) * slots + slot) * heads + head) * 2 * keys_size();
+        return (T*)memory->data() + ((size_t(layer) * slots + slot) * heads + head) * 2 * keys_size();
     }
     template <class T> T* values(int layer, int slot, int head) const {
         return keys<T>(layer, slot, head) + keys_size();

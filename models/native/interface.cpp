@@ -25,7 +25,7 @@ const char* instructions() {
 }
 
 Matrix* matrix_new(int precision, int n, int k) { return new_matrix(precision, n, k); }
-void matrix_free(Matrix* m) { delete_matrix(m); }
+void matrix_free(Matrix* m) { delete m; }
 int64_t matrix_bytes(const Matrix* m) { return int64_t(m->panel_bytes) * m->panels(); }
 
 // Outputs first .. first + count - 1, from w [count, k]; scales [count] or null.
@@ -35,19 +35,13 @@ void matrix_pack(Matrix* m, int first, int count, const float* w, int k, const f
 
 Cache* cache_new(int layers, int slots, int heads, int head_dim, int window, int half) {
     auto* c = new Cache{layers, slots, heads, head_dim, round_up(head_dim, PAIR), window, half != 0, nullptr};
-    c->data = (char*)allocate(c->size());
-    if (!c->data) {
-        delete c;
-        return nullptr;
-    }
-    std::memset(c->data, 0, c->size());
-    return c;
+    c->memory = std::make_unique<Memory>(c->size());
+    if (c->memory->data()) return c;
+    delete c;
+    return nullptr;
 }
 
-void cache_free(Cache* c) {
-    std::free(c->data);
-    delete c;
-}
+void cache_free(Cache* c) { delete c; }
 
 // Keys and values [heads, count, head_dim] of positions first .. first + count - 1.
 void cache_write(Cache* c, int layer, int slot, int first, int count, const float* keys, const float* values) {

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..int8 import row_scales
 from . import library
 from .records import CALL, OP
 
@@ -35,16 +36,10 @@ class Matrix:
         weakref.finalize(self, lib.matrix_free, self.handle)
         for first in range(0, self.n, ROWS_AT_ONCE):
             rows = weight[first : first + ROWS_AT_ONCE].detach().float().contiguous()
-            scales = _stored_scales(rows) if precision == "int8" else None
+            # with these, rows of float32 that were stored as int8 give the same codes again
+            scales = row_scales(rows) if precision == "int8" else None
             lib.matrix_pack(self.handle, first, len(rows), _at(rows), self.k, _at(scales) if scales is not None else 0)
         self.num_bytes = lib.matrix_bytes(self.handle)
-
-
-def _stored_scales(rows: Tensor) -> Tensor:
-    """Scales [n] with which rows of float32 that were stored as int8 give the same codes again."""
-    from ..int8 import quantise_rows
-
-    return quantise_rows(rows)[1].float()
 
 
 class Cache:

@@ -11,15 +11,12 @@
 
 #pragma once
 
-#include <cstdlib>
 #include <vector>
 
 #if defined(__AVX512VNNI__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
-#ifdef __linux__
 #include <sys/mman.h>
-#endif
 
 #include "vector.h"
 
@@ -33,23 +30,39 @@ constexpr int TILE = 6;    // rows whose accumulators fit into the registers
 
 typedef uint8_t Bytes __attribute__((vector_size(64)));
 
-// Memory in huge pages, as far as whole ones fit and the system has them: weights are read from end to end in every step.
-inline void* allocate(size_t bytes) {
-    constexpr size_t PAGE = size_t(1) << 21;
-    void* p = nullptr;
-    if (posix_memalign(&p, bytes < PAGE ? 64 : PAGE, bytes)) return nullptr;
+// Zeros in huge pages, as far as whole ones fit and the system has them: weights are read from end to end in every step.
+// A mapping of its own leaves no holes between the float32 matrices that come and go while a model is packed.
+class Memory {
+  public:
+    explicit Memory(size_t bytes) : size_(bytes + PAGE) {
+        base_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (base_ == MAP_FAILED) return;
+        data_ = (char*)((uintptr_t(base_) + PAGE - 1) / PAGE * PAGE);
 #ifdef MADV_HUGEPAGE
-    if (bytes >= PAGE) madvise(p, bytes / PAGE * PAGE, MADV_HUGEPAGE);
+        if (bytes >= PAGE) madvise(data_, bytes / PAGE * PAGE, MADV_HUGEPAGE);
 #endif
-    return p;
-}
+    }
+    ~Memory() {
+        if (data_) munmap(base_, size_);
+    }
+    Memory(const Memory&) = delete;
+
+    char* data() const { return data_; }  // null: there was none
+
+  private:
+    static constexpr size_t PAGE = size_t(1) << 21;
+    size_t size_;
+    void* base_;
+    char* data_ = nullptr;
+};
 
 struct Matrix {
     int precision, n, k;    // k rounded up to whole blocks, n to whole panels
     size_t panel_bytes;
     char* data;
-    float* scales;          // int8: [n]
-    uint16_t* block_scales; // int4: [panels, blocks, PANEL] bf16
+    float* scales;           // int8: [n]
+    uint16_t* block_scales;  // int4: [panels, blocks, PANEL] bf16
+    Memory memory;           // of all of them
 
     int panels() const { return n / PANEL; }
     int blocks() const { return k / BLOCK; }

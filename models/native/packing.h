@@ -6,29 +6,24 @@
 
 namespace native {
 
-inline void delete_matrix(Matrix* m) {
-    std::free(m->data);
-    std::free(m->scales);
-    delete m;
-}
-
+// Null if there is no memory.
 inline Matrix* new_matrix(int precision, int n, int k) {
-    auto* m = new Matrix{precision, round_up(n, PANEL), round_up(k, BLOCK), 0, nullptr, nullptr, nullptr};
     constexpr int BITS[] = {32, 16, 8, 4};
-    m->panel_bytes = size_t(PANEL) * m->k * BITS[precision] / 8;
-    size_t scales = precision == INT8 ? size_t(m->n) * 4 : precision == INT4 ? size_t(m->n) * m->blocks() * 2 : 0;
-    size_t bytes = m->panel_bytes * m->panels();
-    m->data = (char*)allocate(bytes);
-    m->scales = (float*)allocate(scales + 64);
-    m->block_scales = (uint16_t*)m->scales;
-    if (!m->data || !m->scales) {
-        delete_matrix(m);
+    n = round_up(n, PANEL), k = round_up(k, BLOCK);
+    size_t panel_bytes = size_t(PANEL) * k * BITS[precision] / 8, bytes = panel_bytes * (n / PANEL);
+    size_t scales = precision == INT8 ? size_t(n) * 4 : precision == INT4 ? size_t(n) * (k / BLOCK) * 2 : 0;
+    auto* m = new Matrix{precision, n, k, panel_bytes, nullptr, nullptr, nullptr, Memory(bytes + scales)};
+    m->data = m->memory.data();
+    if (!m->data) {
+        delete m;
         return nullptr;
     }
-    std::memset(m->data, precision == INT8 ? 128 : precision == INT4 ? 0x88 : 0, bytes);
-    std::memset(m->scales, 0, scales);
+    m->scales = (float*)(m->data + bytes);
+    m->block_scales = (uint16_t*)(m->data + bytes);
+    if (precision >= INT8) std::memset(m->data, precision == INT8 ? 128 : 0x88, bytes);
     return m;
 }
+
 inline int clip(float x, int low, int high) { return std::min(std::max(int(std::nearbyint(x)), low), high); }
 
 inline float unpack(uint16_t half) {
