@@ -17,6 +17,7 @@ import torch
 
 from .. import __version__
 from ..errors import GenAudioError
+from ..models.int8 import available
 from ..models.native import library
 from .generation import Generation
 
@@ -63,8 +64,10 @@ def _machine() -> dict[str, str]:
         "CPU": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it)",
         "GPU": f"{gpu}; --device cuda plays on it" if gpu else "none; playing needs none",
-        "executor": _executor(),
-        "etude plays in": "int8",
+        "executor": (executor := _executor()),
+        "etude plays in": "int8"
+        if executor.startswith("native") or available()
+        else "fp32, for want of an int8 product",
         "MusicGen plays in": "fp32, unless --precision says bf16, int8 or int4",
     }
 

@@ -191,6 +191,13 @@ def test_a_sampler_that_it_does_not_know_is_refused() -> None:
         piece(native(model("depth")), conditions("depth"), Guidance(), Chain(backwards.samplers[::-1]))
 
 
+def test_more_positions_than_its_table_has_are_refused() -> None:
+    fused, noise = Fused(1), GumbelNoise([1], [0], n_q=N_Q, card=CARD)
+    choosing = Choosing(build_sampler(SamplingParams()), Guidance(), noise)
+    with pytest.raises(ConfigError, match="5000 positions were asked for"):
+        native(model("musicgen")).open(fused, choosing, 5000)
+
+
 @pytest.mark.parametrize("flags", ["-mno-avx512f", "-march=x86-64", "-O1"])
 def test_other_instruction_sets_give_the_same_numbers(flags: str, tmp_path: Path) -> None:
     if sys.platform != "linux" or os.uname().machine != "x86_64":

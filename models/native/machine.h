@@ -19,7 +19,7 @@ enum Kind { EMBED, TURN, LINEAR, ATTEND, HEAR, CHOOSE, TELL };
 enum Norm { NO_NORM, RMS, LAYER };
 enum Activation { NO_ACTIVATION, SQUARED_RELU, GELU, CAP };
 
-// The mirror of a numpy record in models/native/machine.py. Which fields an operation reads stands beside it below.
+// The mirror of a numpy record in models/native/records.py. Which fields an operation reads stands beside it below.
 struct Op {
     int32_t kind, from, to, norm, activation, add, layer, level, first, rotary;
     double number;

@@ -17,7 +17,7 @@ from .library import NativeError
 from .machine import KINDS, Cache, Machine, Matrix, Program
 from .records import MOST_LEVELS
 
-__all__ = ["Compiled", "Packer", "compile_model"]
+__all__ = ["MOST_POSITIONS", "Compiled", "Packer", "compile_model"]
 
 MOST_HEAD_DIM = 256  # of machine.h
 MOST_POSITIONS = 4096  # of MusicGen's table of positions; its windows are 1503 steps long

@@ -10,7 +10,7 @@ namespace native {
 
 constexpr int MOST_LEVELS = 16;
 
-// How the codes of one row are chosen; the mirror of a numpy record in models/native/machine.py.
+// How the codes of one row are chosen; the mirror of a numpy record in models/native/records.py.
 struct Choice {
     uint64_t key;  // of the row's noise
     int64_t step;

@@ -12,7 +12,7 @@ from ...errors import ConfigError
 from ...models.lm import CodecLM
 from ...models.musicgen import MusicGenLM
 from ...models.native.machine import Cache
-from ...models.native.programs import Packer, compile_model
+from ...models.native.programs import MOST_POSITIONS, Packer, compile_model
 from ...models.native.records import GROUP, MOST_LEVELS, ROW
 from ..fuse import Fused
 from ..guidance import Guidance
@@ -90,6 +90,11 @@ class Native(Executor):
         return self.model.num_bytes
 
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> NativeSession:
+        if not self.model.window and num_positions > MOST_POSITIONS:
+            raise ConfigError(
+                f"{num_positions} positions were asked for at once, and the fast loop has {MOST_POSITIONS}. Play it "
+                "in windows."
+            )
         window = min(self.model.window or num_positions, num_positions)
         session = NativeSession(fused, choosing, self._cache(fused.rows, window))
         if fused.cross is not None:
