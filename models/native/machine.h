@@ -305,14 +305,15 @@ class Machine {
     void choose_rows(const Call& call, const Op& op, const Share& share, Scratch& scratch) {
         if (call.forced) return;
         int card = call.card, whole = round_up(card, LANES);
-        scratch.wide.resize(std::max(scratch.wide.size(), size_t(4 * whole)));
+        scratch.wide.resize(std::max(scratch.wide.size(), size_t(2 * whole)));
         float* logits = scratch.wide.data();
         for (int g = share.first_group; g < share.last_group; g++) {
             const Group& group = call.groups[g];
-            for (int i = 0; i < card; i++) logits[i] = group.weights[0] * buffer(op.from).row(group.first_row)[op.first + i];
-            for (int pass = 1; pass < group.passes; pass++) {
-                const float* more = buffer(op.from).row(group.first_row + pass) + op.first;
-                for (int i = 0; i < card; i++) logits[i] += group.weights[pass] * more[i];
+            for (int i = 0; i < whole; i += LANES) {
+                Floats guided = {};
+                for (int pass = 0; pass < group.passes; pass++)
+                    guided += group.weights[pass] * floats(buffer(op.from).row(group.first_row + pass) + op.first + i);
+                store(logits + i, guided);
             }
             std::fill(logits + card, logits + whole, -INFINITY);
             call.chosen[g * call.n_q + op.level] = choose(logits, whole, group.choice, op.level, logits + whole);
