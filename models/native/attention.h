@@ -97,7 +97,7 @@ inline void attend(const Cache& c, int layer, int slot, int head, int count, con
     for (int d = 0; d < c.padded; d += PAIR) {
         Floats acc[4][2] = {};  // positions in turn
         const T* value = values + d;
-        for (int t = 0; t < tiles * LANES; t += 4)
+        for (int t = 0; t < count; t += 4)  // shares beyond are zero
             for (int i = 0; i < 4; i++, value += c.padded) {
                 Floats first, second;
                 get(value, first, second);

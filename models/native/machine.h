@@ -248,7 +248,9 @@ class Machine {
             const float* turns = op.table ? op.table + size_t(position) * 2 * c.head_dim
                                           : scratch.turns.data() + size_t(r) * 2 * c.head_dim;
             for (int h = cut(c.heads, share.part, share.parts); h < cut(c.heads, share.part + 1, share.parts); h++) {
-                alignas(64) float query[MOST_HEAD_DIM] = {}, key[MOST_HEAD_DIM], out[MOST_HEAD_DIM];
+                alignas(64) float query[MOST_HEAD_DIM], key[MOST_HEAD_DIM], out[MOST_HEAD_DIM];
+                std::fill(query, query + c.padded, 0.0f);
+                std::fill(key, key + c.padded, 0.0f);
                 const float* at = x + h * c.head_dim;
                 std::copy(at, at + c.head_dim, query);
                 std::copy(at + width, at + width + c.head_dim, key);
@@ -269,9 +271,9 @@ class Machine {
 
     // The root mean square becomes one, and the pairs (i, i + head_dim / 2) are turned by cosines and signed sines.
     static void rotate(float* x, const float* turn, int head_dim) {
-        float square = 0;
-        for (int d = 0; d < head_dim; d++) square += x[d] * x[d];
-        float scale = 1 / (1e-6f + std::sqrt(square / float(head_dim)));
+        Floats squares = {};
+        for (int d = 0; d < head_dim; d += LANES) squares += floats(x + d) * floats(x + d);
+        float scale = 1 / (1e-6f + std::sqrt(sum(squares) / float(head_dim)));
         for (int d = 0; d < head_dim / 2; d++) {
             float a = x[d] * scale, b = x[d + head_dim / 2] * scale;
             x[d] = a * turn[d] + b * turn[head_dim + d];

@@ -48,13 +48,14 @@ inline float edge(const float* values, const float* weights, int count, float en
     constexpr int CUTS = 4;
     int64_t low = rank(-INFINITY), high = rank(top);  // too low; high enough
     while (high - low > 1) {
-        float at[CUTS];
+        float at[CUTS], weight[CUTS];
         Floats above[CUTS] = {};
         for (int c = 0; c < CUTS; c++) at[c] = of_rank(int32_t(low + (high - low) * (c + 1) / (CUTS + 1)));
         for (int i = 0; i < count; i += LANES)
             for (int c = 0; c < CUTS; c++) above[c] += floats(values + i) > at[c] ? floats(weights + i) : Floats{};
+        for (int c = 0; c < CUTS; c++) weight[c] = sum(above[c]);
         int fits = 0;  // the first cut above which there is less than enough
-        while (fits < CUTS && sum(above[fits]) >= enough) fits++;
+        while (fits < CUTS && weight[fits] >= enough) fits++;
         if (fits < CUTS) high = rank(at[fits]);
         if (fits > 0) low = rank(at[fits - 1]);
     }

@@ -13,6 +13,8 @@ constexpr int LANES = 16;
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef float Eight __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
 
 template <class V, class T> inline V load(const T* p) {
     V v;
@@ -25,8 +27,6 @@ inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline Floats all(float x) { return Floats{} + x; }
 inline Floats as_floats(Ints v) { return load<Floats>(&v); }
 inline Ints as_ints(Floats v) { return load<Ints>(&v); }
-inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
-inline Floats min(Floats a, Floats b) { return a < b ? a : b; }
 
 // bf16 is the upper half of a float32.
 inline Floats widen(const uint16_t* p) { return as_floats(__builtin_convertvector(load<Halves>(p), Ints) << 16); }
@@ -37,18 +37,23 @@ inline uint16_t narrow(float x) {  // to the nearest bf16, ties to even
     return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Always in this order, so that a sum does not depend on the processor.
-inline float sum(Floats v) {
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) v[i] += v[i + half];
-    return v[0];
+template <class V> inline V max(V a, V b) { return a > b ? a : b; }
+template <class V> inline V min(V a, V b) { return a < b ? a : b; }
+
+// The lower half of a vector joined with its upper half, and so on down to one number; always in this order, so that a
+// sum does not depend on the processor.
+template <class F> inline float fold(Floats v, F join) {
+    Eight low, high;  // lane by lane, because a vector whose address is taken would be kept in memory
+    for (int i = 0; i < 8; i++) low[i] = v[i], high[i] = v[i + 8];
+    low = join(low, high);
+    Four first, second;
+    for (int i = 0; i < 4; i++) first[i] = low[i], second[i] = low[i + 4];
+    first = join(first, second);
+    return join(join(first[0], first[2]), join(first[1], first[3]));
 }
 
-inline float largest(Floats v) {
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) v[i] = v[i] > v[i + half] ? v[i] : v[i + half];
-    return v[0];
-}
+inline float sum(Floats v) { return fold(v, [](auto a, auto b) { return a + b; }); }
+inline float largest(Floats v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
 
 constexpr float MAGIC = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
 
