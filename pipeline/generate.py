@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +22,11 @@ class Playable:
     @property
     def is_playing(self) -> bool:
         """Whether steps are left."""
+        raise NotImplementedError
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of keys and values that it holds."""
         raise NotImplementedError
 
     def ask(self) -> Asked:
@@ -69,6 +73,10 @@ class Piece(Playable):
     @property
     def is_playing(self) -> bool:
         return self.step < self.pattern.num_steps(self.num_frames)
+
+    @property
+    def num_bytes(self) -> int:
+        return self.session.num_bytes
 
     def ask(self) -> Asked:
         condition = self.fused.frame
@@ -120,6 +128,8 @@ def play(piece: Playable) -> Iterator[Tensor]:
 def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Playable, Tensor]]:
     """Play up to `slots` pieces at a time; when one ends, the next takes its place (continuous batching).
 
+    Fewer play at a time where their keys and values fill the executor's room.
+
     Args:
         pieces: of one executor; each is taken when there is room for it.
 
@@ -129,7 +139,8 @@ def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Play
     """
     waiting, playing = iter(pieces), list[Playable]()
     while True:
-        playing += islice(waiting, slots - len(playing))
+        while len(playing) < slots and (not playing or _has_room(playing)) and (piece := next(waiting, None)):
+            playing.append(piece)
         if not playing:
             return
         tokens = playing[0].executor.step([piece.ask() for piece in playing])
@@ -137,3 +148,7 @@ def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Play
             for frame in piece.take(codes):
                 yield piece, frame
         playing = [piece for piece in playing if piece.is_playing]
+
+
+def _has_room(playing: Sequence[Playable]) -> bool:
+    return sum(piece.num_bytes for piece in playing) < playing[0].executor.room

@@ -72,6 +72,10 @@ class LongPiece(Playable):
     def is_playing(self) -> bool:
         return self.window.is_playing
 
+    @property
+    def num_bytes(self) -> int:
+        return self.window.num_bytes
+
     def ask(self) -> Asked:
         return self.window.ask()
 

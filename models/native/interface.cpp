@@ -42,6 +42,7 @@ Cache* cache_new(int layers, int slots, int heads, int head_dim, int window, int
 }
 
 void cache_free(Cache* c) { delete c; }
+int64_t cache_bytes(const Cache* c) { return int64_t(c->size()); }
 
 // Keys and values [heads, count, head_dim] of positions first .. first + count - 1.
 void cache_write(Cache* c, int layer, int slot, int first, int count, const float* keys, const float* values) {

@@ -32,6 +32,7 @@ FUNCTIONS = {  # name -> (result, arguments)
     "matrix_pack": (None, [c_void_p, c_int, c_int, c_void_p, c_int, c_void_p]),
     "cache_new": (c_void_p, [c_int] * 6),
     "cache_free": (None, [c_void_p]),
+    "cache_bytes": (c_int64, [c_void_p]),
     "cache_write": (None, [c_void_p, c_int, c_int, c_int, c_int, c_void_p, c_void_p]),
     "machine_new": (c_void_p, [c_int, c_void_p, c_int]),
     "machine_free": (None, [c_void_p]),

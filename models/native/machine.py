@@ -53,6 +53,7 @@ class Cache:
         lib = library.load()
         self.handle = _made(lib.cache_new(layers, slots, heads, head_dim, window, half), "a cache")
         weakref.finalize(self, lib.cache_free, self.handle)
+        self.num_bytes = lib.cache_bytes(self.handle)
 
     def write(self, layer: int, slot: int, keys: Tensor, values: Tensor) -> None:
         """Store keys and values [H, N, head_dim] of positions 0 .. N - 1."""

@@ -28,6 +28,8 @@ class Choosing:
 class Session:
     """A batch of rows on its way through the model: what it has read so far. Its memory is freed with it."""
 
+    num_bytes: int = 0  # of its keys and values
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -51,6 +53,7 @@ class Executor:
     name: str
     precision: str
     slots: int = 1  # pieces that it is best given at a time
+    room: float = float("inf")  # bytes of keys and values, beyond which no further piece is to begin
     device = torch.device("cpu")  # where the model runs; what goes in and comes out may be on the CPU
     rows_apart: bool  # whether a row comes out the same to the bit whatever rows are beside it
 

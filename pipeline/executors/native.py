@@ -23,9 +23,7 @@ from .rules import read_rules
 
 __all__ = ["Native"]
 
-IN_CACHE = (
-    24 << 20
-)  # bytes of matrices that each thread may read for itself, because they stay in the processor's cache
+IN_CACHE = 24 << 20  # bytes of matrices that a thread may read for itself: they stay in the processor's cache
 READ_AT_ONCE = 64  # known positions that go through the model together
 MOST_THREADS = 8  # unless more are asked for; they wait for each other several times a layer
 
@@ -36,6 +34,7 @@ class NativeSession(Session):
     def __init__(self, fused: Fused, choosing: Choosing, cache: Cache) -> None:
         self.batch, self.passes = fused.batch_size, fused.num_passes
         self.cache, self.source = cache, None  # type: tuple[Cache, Cache | None]
+        self.num_bytes = cache.num_bytes
         self.choosing, self.position = choosing, 0
         self.rows, self.groups = np.zeros(fused.rows, ROW), np.zeros(self.batch, GROUP)
         self.rows["cache"], self.rows["slot"] = cache.handle, np.arange(fused.rows)
@@ -75,7 +74,7 @@ class Native(Executor):
     """
 
     name = "native"
-    slots = 4  # the matrices are read once for all of them; more gain little on a CPU, and each takes memory
+    room = 2 << 30
     rows_apart = True
 
     def __init__(self, lm: CodecLM | MusicGenLM, packer: Packer, threads: int | None = None) -> None:
@@ -83,6 +82,10 @@ class Native(Executor):
         self.precision, self.threads = packer.precision, threads or min(torch.get_num_threads(), MOST_THREADS)
         self.model = compile_model(lm, packer, self.threads)
         self.half = self.precision != "fp32"
+        self.apart = self.model.num_bytes <= IN_CACHE
+        # large matrices are read from memory once for all pieces; a small model's are in the cache, unless the keys and
+        # values of many pieces push them out
+        self.slots = 4 if self.apart else 16
 
     @property
     def num_bytes(self) -> int:
@@ -131,7 +134,7 @@ class Native(Executor):
             codes=codes,
             chosen=chosen,
             given=np.concatenate(given) if given else None,
-            apart=self.model.num_bytes <= IN_CACHE,
+            apart=self.apart,
             forced=forced is not None,
         )
         for session in sessions:
