@@ -86,7 +86,10 @@ def measure(asked: argparse.Namespace, cells: list[Cell], busy: bool) -> int:
             row["problem"] = "" if row["processes"] else "not measured: the time was over (--minutes)"
             continue
         folder = etude if cell.program == "etude" else model
-        keep(row, cell_list.run(cell, folder, asked.threads, min(asked.limit, left + 30)))
+        before = read_memory(asked)["bytes_per_second"]
+        found = cell_list.run(cell, folder, asked.threads, min(asked.limit, left + 30))
+        after = read_memory(asked)["bytes_per_second"]
+        keep(row, found | {"bytes_per_second": (before + after) / 2})
         print(f"{(time.monotonic() - started) / 60:5.1f} min  {tell(cell, row)}", flush=True)
         write(asked.output, report)
     write(asked.output, report)
@@ -122,7 +125,7 @@ def tell(cell: Cell, row: dict[str, Any]) -> str:
 
 
 def read_memory(asked: argparse.Namespace) -> dict[str, Any]:
-    """GB/s by number of threads; `bytes_per_second` is what the share of the limit is taken of."""
+    """GB/s by number of threads, and `bytes_per_second` with all of them; a shared machine's memory moves by the hour."""
     size = READ >> 6 if asked.quick else READ
     found = {str(count): machine.bandwidth(count, size) for count in sorted({1, asked.threads})}
     fastest = {count: max(ways.values()) for count, ways in found.items()}

@@ -50,7 +50,8 @@ def _machine(report: dict[str, Any]) -> list[str]:
     changed = ", with changes that are not committed" if machine["changed_since"] else ""
     lines = [
         f"{machine['date']} UTC; {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; {flags}; "
-        f"{machine['threads']} threads. Reading memory: {reads} ({report['bandwidth']['how']}).",
+        f"{machine['threads']} threads. Reading memory, before all cells: {reads} ({report['bandwidth']['how']}); "
+        "the share of the limit is of what was read just before and after each process.",
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}; commit {machine['commit']}{changed}.",
         f"Load average before: {machine['load_average']:.2f}"
         + ("; **the machine was not idle**, so these figures are no measurement." if report["busy"] else "."),
@@ -111,8 +112,9 @@ def _figures(cell: Cell, row: dict[str, Any], report: dict[str, Any]) -> list[st
     limit = ""
     if cell.program == "ours":
         steps = cell.frames + CODEBOOKS - 1
-        read = bytes_of_step(report["size"], cell.precision, cell.batch, cell.frames, cell.tokens)
-        limit = f"{100 * read * steps / statistics.median(loops) / report['bandwidth']['bytes_per_second']:.0f} %"
+        read = steps * bytes_of_step(report["size"], cell.precision, cell.batch, cell.frames, cell.tokens)
+        shares = [read / run["loop"] / found["bytes_per_second"] for found in processes for run in found["runs"]]
+        limit = f"{spread([100 * share for share in shares])} %"
     whole = "loop only" if cell.program == "audiocraft" else spread([work / 50 / s for s in seconds(row, "whole")], "x")
     sounds = [found["first_sound"] for found in processes if found["first_sound"] is not None]
     first = f"{statistics.median(sounds):.2f} s" if sounds else "no stream" if cell.program != "ours" else ""
