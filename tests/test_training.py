@@ -17,9 +17,11 @@ from gen_audio.composition.score import ROLES
 from gen_audio.config import load_config
 from gen_audio.errors import ConfigError
 from gen_audio.training import codec, lm, tokens, vocoder
+from gen_audio.training.critic import Critic, critic_loss
 from gen_audio.training.curves import draw_curves
 from gen_audio.training.loop import learning_rate, pick_device, run
 from gen_audio.training.pool import Pool, note_table, to_int16
+from gen_audio.training.weights import read_weights
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -84,7 +86,16 @@ def lm_config(work: Path, **changes: Any) -> dict[str, Any]:
     return {**load_config("train_lm"), **QUICK, **own, **changes}
 
 
-STAGES = {"codec": (codec, codec_config), "vocoder": (vocoder, vocoder_config), "lm": (lm, lm_config)}
+def criticised_config(work: Path, **changes: Any) -> dict[str, Any]:
+    return vocoder_config(work, critic={"from_step": 3, "channels": 2, "sizes": [256, 64]}, **changes)
+
+
+STAGES = {
+    "codec": (codec, codec_config),
+    "vocoder": (vocoder, vocoder_config),
+    "vocoder with a critic": (vocoder, criticised_config),
+    "lm": (lm, lm_config),
+}
 
 
 def last_metrics(out: Path) -> dict[str, float]:
@@ -205,6 +216,8 @@ class Line(nn.Module):
 class LineStage:
     """Push a number towards zero; counts its steps."""
 
+    part, critic = "codec", None
+
     def __init__(self) -> None:
         self.module, self.steps = Line(), 0
 
@@ -218,6 +231,45 @@ class LineStage:
 
 PLAIN = {**QUICK, "steps": 1000, "learning_rate": 0.1, "weight_decay": 0.0, "betas": [0.9, 0.99], "clip": 1.0}
 PLAIN |= {"seed": 0, "checkpoint_minutes": 5, "device": "cpu"}
+
+
+def test_a_critic_learns_to_tell_a_tone_from_noise() -> None:
+    torch.manual_seed(0)
+    critic = Critic(sizes=(256, 64), channels=4)
+    optimizer = torch.optim.AdamW(critic.parameters(), 3e-3)
+    time = torch.arange(4000) / 8000
+    for _ in range(60):
+        tone = 0.3 * torch.sin(2 * torch.pi * (200 + 800 * torch.rand(4, 1)) * time + 6 * torch.rand(4, 1))
+        loss = critic_loss(critic(tone), critic(0.2 * torch.randn(4, 4000)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.5  # 2.0 for one that knows nothing
+
+
+def test_vocoder_and_critic_learn_from_their_own_loss_alone(work: Path) -> None:
+    stage = vocoder.VocoderStage(criticised_config(work))
+    critic, ours = stage.critic, 0.1 * torch.randn(2, 4000)
+    assert critic is not None
+    ours.requires_grad_()
+    theirs = 0.1 * torch.randn(2, 4000)
+    loss, said = stage.criticise(critic, ours, theirs)
+    loss.backward()
+    learnt = [p.grad.clone() for p in critic.parameters() if p.grad is not None]
+    critic.zero_grad()
+    critic_loss(critic(theirs), critic(ours.detach())).backward()
+    alone = [p.grad for p in critic.parameters() if p.grad is not None]
+    assert learnt and all(torch.allclose(a, b, atol=1e-6) for a, b in zip(learnt, alone, strict=True))
+    assert ours.grad is not None and float(ours.grad.abs().sum()) > 0
+    assert said.keys() == {"critic", "score", "layers"}
+
+
+def test_a_run_starts_from_a_part_of_a_model(nano_model: Path) -> None:
+    tensors = read_weights(nano_model, "performer")
+    assert "lm.embedding.weight" in tensors and not any(name.startswith("performer.") for name in tensors)
+    assert read_weights(nano_model, "codec").keys().isdisjoint(tensors)
+    with pytest.raises(ConfigError, match="has no part 'melody'"):
+        read_weights(nano_model, "melody")
 
 
 def test_wind_down_ends_a_run_after_its_decay(tmp_path: Path) -> None:
@@ -245,7 +297,7 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path: Path, capsys: pytest
     [
         ({"weight": torch.ones(2)}, r"weight \[2\], this model has \[1\]"),
         ({"bias": torch.ones(1)}, "no such tensor"),
-        (None, "not a file"),
+        (None, "which is no file, and no model"),
     ],
 )
 def test_weights_that_do_not_fit_are_no_start(

@@ -56,6 +56,8 @@ class MelCache:
 class CodecStage:
     """Autoencoder of mel patches: plain for the first steps, then k-means, then quantised."""
 
+    part, critic = "codec", None
+
     def __init__(self, config: dict[str, Any], out: Path) -> None:
         self.config, self.device = config, pick_device(config.get("device", "auto"))
         self.module = registry.build("codecs", **config["codec"])

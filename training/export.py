@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from ..pipeline import checkpoint
+from .weights import read_weights
 
 __all__ = ["train"]
 
@@ -23,6 +23,7 @@ def train(config: dict[str, Any], out: Path) -> None:
 
     Keys of config: name, licence, codec, codec_weights, lm_config (the YAML that the performer was trained with),
     lm_weights, attributes (file that the attribute stage wrote), sampling, int8 (prefixes of tensors stored as int8).
+    Weights may also be those of a model: its name or folder.
 
     Raises:
         ConfigError: the folder would be larger than a release may be.
@@ -31,8 +32,8 @@ def train(config: dict[str, Any], out: Path) -> None:
     heads = AttributeHeads.load(Path(config["attributes"]))
     tensors: dict[str, Tensor] = {}
     parts = {
-        "codec.": load_file(config["codec_weights"]),
-        "performer.": load_file(config["lm_weights"]),
+        "codec.": read_weights(config["codec_weights"], "codec"),
+        "performer.": read_weights(config["lm_weights"], "performer"),
         "attributes.": heads.state_dict(),
     }
     for prefix, part in parts.items():

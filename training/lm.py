@@ -28,6 +28,8 @@ ROWS = (*ROLES, MIX)
 class LMStage:
     """Next-column prediction on crops of single stems, every condition dropped at random."""
 
+    part, critic = "performer", None
+
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.device = config, pick_device(config.get("device", "auto"))
         self.module = Performer(lm=config["lm"], conditioners=config["conditioners"])

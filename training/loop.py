@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..models.half import has_fast_bf16
 from .curves import draw_curves
+from .weights import read_weights
 
 __all__ = ["Stage", "autocast", "learning_rate", "pick_device", "run", "to_device"]
 
@@ -27,9 +29,16 @@ __all__ = ["Stage", "autocast", "learning_rate", "pick_device", "run", "to_devic
 class Stage(Protocol):
     """What the loop needs of a trainer."""
 
+    part: str  # of a finished model, that this stage trains
+
     @property
     def module(self) -> nn.Module:
         """What is trained: its parameters that need a gradient."""
+        ...
+
+    @property
+    def critic(self) -> nn.Module | None:
+        """What learns beside it and is not released."""
         ...
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -81,21 +90,24 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     """Train a stage in folder `out` until `config["steps"]`, or until it has been wound down.
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
-    validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run to begin with instead of
-    random ones. A file `wind-down` in `out` starts the final decay at once. Writes `metrics.jsonl` and its picture
-    `curves.png`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
+    validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run, or a model's name, to begin
+    with instead of random ones. A file `wind-down` in `out` starts the final decay at once. Writes `metrics.jsonl` and
+    its picture `curves.png`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
     if config.get("start_from") and not (out / "state.safetensors").exists():
-        _start_from(stage.module, Path(config["start_from"]))
-    stage.module.to(pick_device(config.get("device", "auto")))
-    trained = [p for p in stage.module.parameters() if p.requires_grad]
-    wide = [p for p in trained if p.dim() >= 2]
-    thin = [p for p in trained if p.dim() < 2]
+        _start_from(stage.module, config["start_from"], stage.part)
+    learners = {"module": stage.module} | ({"critic": stage.critic} if stage.critic is not None else {})
+    trained = []
+    for learner in learners.values():
+        learner.to(pick_device(config.get("device", "auto")))
+        trained.append([p for p in learner.parameters() if p.requires_grad])
+    wide = [p for parameters in trained for p in parameters if p.dim() >= 2]
+    thin = [p for parameters in trained for p in parameters if p.dim() < 2]
     groups = [{"params": wide, "weight_decay": config["weight_decay"]}, {"params": thin, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=tuple(config["betas"]), fused=True)
-    progress = _resume(stage.module, optimizer, out) or {"step": 0, "steps": config["steps"], "seconds": 0.0}
+    progress = _resume(learners, optimizer, out) or {"step": 0, "steps": config["steps"], "seconds": 0.0}
     since_save = clock = time.monotonic()
     while progress["step"] < progress["steps"]:
         step = progress["step"]
@@ -118,15 +130,23 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
         if validates:
             draw_curves(out / "metrics.jsonl", out / "curves.png")
         if last or time.monotonic() - since_save > 60 * config["checkpoint_minutes"]:
-            _save(stage.module, optimizer, progress, out)
+            _save(learners, optimizer, progress, out)
             since_save = time.monotonic()
     save_file(_tensors(stage.module), out / "model.safetensors")
 
 
 def _update(
-    stage: Stage, optimizer: torch.optim.Optimizer, trained: list[Any], config: dict[str, Any], step: int, steps: int
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    trained: list[list[Any]],
+    config: dict[str, Any],
+    step: int,
+    steps: int,
 ) -> dict[str, float]:
-    """One step of the optimiser; a loss that is not finite stops the run, the last checkpoint is still good."""
+    """One step of the optimiser; a loss that is not finite stops the run, the last checkpoint is still good.
+
+    `trained`: parameters of each learner, whose gradients are clipped apart.
+    """
     rate = learning_rate(
         step, peak=config["learning_rate"], warmup=config["warmup_steps"], steps=steps, decay=config["decay_steps"]
     )
@@ -138,9 +158,9 @@ def _update(
         raise ConfigError(f"the loss of step {step} is {float(loss.detach())}; lower learning_rate and resume")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(trained, config["clip"])
+    norms = [float(torch.nn.utils.clip_grad_norm_(parameters, config["clip"])) for parameters in trained]
     optimizer.step()
-    return {"loss": float(loss.detach()), "rate": rate, "norm": float(norm)} | metrics
+    return {"loss": float(loss.detach()), "rate": rate, "norm": norms[0]} | metrics
 
 
 def _log(out: Path, metrics: dict[str, float]) -> None:
@@ -154,10 +174,12 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
 
 
-def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any], out: Path) -> None:
+def _save(
+    learners: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, Any], out: Path
+) -> None:
     """Write the whole state in one file that replaces the last one at once; progress travels in its header."""
-    tensors = {f"module.{k}": v for k, v in _tensors(module).items()}
-    for name, buffer in module.named_buffers():  # those that a released model does not need, such as EMA counts
+    tensors = {f"{name}.{k}": v for name, learner in learners.items() for k, v in _tensors(learner).items()}
+    for name, buffer in learners["module"].named_buffers():  # those that a model does not need, such as EMA counts
         if f"module.{name}" not in tensors:
             tensors[f"buffer.{name}"] = buffer.detach().cpu().contiguous()
     for index, state in optimizer.state_dict()["state"].items():
@@ -167,32 +189,32 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[st
     (out / "state.json").write_text(json.dumps(progress) + "\n")
 
 
-def _start_from(module: nn.Module, path: Path) -> None:
-    """Take the weights of `path`; what it lacks keeps its random start and is named.
+def _start_from(module: nn.Module, source: str | Path, part: str) -> None:
+    """Take the weights of a file or of a model; what it lacks keeps its random start and is named.
+
+    A block that is new starts as the identity, so a trained transformer may be continued with more of them.
 
     Raises:
         ConfigError: there is no such file, or it holds tensors that this module has not, or of another shape.
     """
-    if not path.is_file():
-        raise ConfigError(f"start_from is {path}, which is not a file. Name a model.safetensors, or leave it out.")
-    theirs, ours = load_file(path), module.state_dict()
+    theirs, ours = read_weights(source, part), module.state_dict()
     strange = [name for name, value in theirs.items() if name not in ours or ours[name].shape != value.shape]
     if strange:
         wanted = list(ours[strange[0]].shape) if strange[0] in ours else "no such tensor"
         raise ConfigError(
-            f"start_from: {path} has {strange[0]} {list(theirs[strange[0]].shape)}, this model has {wanted}. "
+            f"start_from: {source} has {strange[0]} {list(theirs[strange[0]].shape)}, this model has {wanted}. "
             "Use the settings that those weights were trained with."
         )
     module.load_state_dict(theirs, strict=False)
     new = sorted(set(ours) - set(theirs))
-    print(f"started from {path}" + (f"; new and random: {', '.join(new)}" if new else ""), flush=True)
+    print(f"started from {source}" + (f"; new and random: {', '.join(new)}" if new else ""), flush=True)
 
 
-def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, out: Path) -> dict[str, Any] | None:
+def _resume(learners: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, out: Path) -> dict[str, Any] | None:
     """Restore the state of `_save`; None when there is none.
 
     Raises:
-        ConfigError: the state belongs to a module of another shape.
+        ConfigError: the state belongs to modules of another shape.
     """
     path = out / "state.safetensors"
     if not path.exists():
@@ -202,15 +224,18 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, out: Path) -> d
     with safe_open(path, "pt") as file:
         progress = json.loads(file.metadata()["progress"])
     tensors = load_file(path)
-    buffers = dict(module.named_buffers())
-    ours = {f"module.{k}": v for k, v in module.state_dict().items()} | {f"buffer.{k}": v for k, v in buffers.items()}
+    buffers = dict(learners["module"].named_buffers())
+    ours = {f"{name}.{k}": v for name, learner in learners.items() for k, v in learner.state_dict().items()}
+    ours |= {f"buffer.{k}": v for k, v in buffers.items()}
     for key, value in tensors.items():
         if not key.startswith("optimizer.") and (key not in ours or ours[key].shape != value.shape):
             raise ConfigError(
                 f"{path} holds {key} {list(value.shape)}, which this model has not: its settings or its code have "
                 "changed since. Train into another folder."
             )
-    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+    for name, learner in learners.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        learner.load_state_dict(own)
     for key, value in tensors.items():
         if key.startswith("buffer."):
             buffers[key[7:]].copy_(value)

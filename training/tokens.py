@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from .. import registry
 from ..composition.captions import caption
 from ..composition.instruments import program_name
 from ..conditioning.minilm import find_folder, load_encoder
 from .pool import Piece, Pool, Stem
+from .weights import read_weights
 
 __all__ = ["Tokens", "load_codec", "train"]
 
 
 def load_codec(config: dict[str, Any], weights: str | Path) -> Any:
-    """Build the codec of a config block and fill it from a safetensors file."""
+    """Build the codec of a config block and fill it from a safetensors file or a model."""
     codec = registry.build("codecs", **config)
-    codec.load_state_dict(load_file(weights))
+    codec.load_state_dict(read_weights(weights, "codec"))
     return codec.eval()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
 from ..codecs.layers.partials import PartialFinder
+from .critic import Critic, critic_loss, decoder_loss
 from .loop import autocast, pick_device, run, to_device
 from .pool import Pool
 from .tokens import Tokens, load_codec
@@ -54,7 +55,13 @@ class SpectralLoss(nn.Module):
 
 
 class VocoderStage:
-    """The vocoder alone learns; it hears the codes with as many levels as they will have in use."""
+    """The vocoder alone learns; it hears the codes with as many levels as they will have in use.
+
+    With `critic` in the configuration ({"from_step": ..., and the settings of Critic}) a critic learns beside it, and from
+    that step on the vocoder is to please it, too.
+    """
+
+    part = "codec"
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.device = config, pick_device(config.get("device", "auto"))
@@ -68,6 +75,9 @@ class VocoderStage:
         vocoder = self.module.vocoder
         self.finder = PartialFinder(len(vocoder.partials.notes), self.module.sample_rate, vocoder.hop_length)
         self.finder.to(self.device)
+        settings = dict(config.get("critic") or {})
+        self.critic_from = settings.pop("from_step", 0)
+        self.critic = Critic(**settings) if settings else None
 
     def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
         """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
@@ -100,10 +110,28 @@ class VocoderStage:
         codes, sound = self.batch(rng, False, levels)
         spectrum, amplitude, detune = self.parts(codes)
         audio, _ = self.module.vocoder.draw(spectrum, amplitude.detach(), detune.detach())
-        loss, metrics = self.distance(*self._inner(audio, sound))
+        ours, theirs = self._inner(audio, sound)
+        loss, metrics = self.distance(ours, theirs)
         tuning, level = self.partial_losses(amplitude, detune, sound)
         loss = loss + self.config["tuning_weight"] * tuning + self.config["level_weight"] * level
-        return loss, metrics | {"tuning": float(tuning.detach()), "level": float(level.detach())}
+        metrics |= {"tuning": float(tuning.detach()), "level": float(level.detach())}
+        if self.critic is not None and step >= self.critic_from:
+            more, said = self.criticise(self.critic, ours, theirs)
+            loss, metrics = loss + more, metrics | said
+        return loss, metrics
+
+    def criticise(self, critic: Critic, ours: Tensor, theirs: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """What the vocoder and its critic have to say about decoded and composed sound [B, L], as one loss.
+
+        The vocoder's part does not reach the critic's weights, nor the critic's part the vocoder's.
+        """
+        composed, decoded = critic(theirs), critic(ours.detach())
+        fixed = {name: value.detach() for name, value in critic.named_parameters()}
+        score, distance = decoder_loss(composed, torch.func.functional_call(critic, fixed, (ours,)))
+        learns = critic_loss(composed, decoded)
+        loss = self.config["score_weight"] * score + self.config["layers_weight"] * distance + learns
+        said = {"critic": learns, "score": score, "layers": distance}
+        return loss, {name: float(value.detach()) for name, value in said.items()}
 
     def partial_losses(self, amplitude: Tensor, detune: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
         """Compare the sinusoids with the tones of the sound; of noise they are to be silent.
