@@ -125,7 +125,7 @@ def tell(cell: Cell, row: dict[str, Any]) -> str:
 
 
 def read_memory(asked: argparse.Namespace) -> dict[str, Any]:
-    """GB/s by number of threads, and `bytes_per_second` with all of them; a shared machine's memory moves by the hour."""
+    """GB/s by number of threads, and `bytes_per_second` with all of them."""
     size = READ >> 6 if asked.quick else READ
     found = {str(count): machine.bandwidth(count, size) for count in sorted({1, asked.threads})}
     fastest = {count: max(ways.values()) for count, ways in found.items()}

@@ -149,6 +149,8 @@ def _weighted(weights: Mapping[Any, float], rng: random.Random) -> Any:
 class AttributeStage:
     """Loss and validation of the heads on embedded shards, for the common training loop."""
 
+    part, critic = "attributes", None
+
     def __init__(self, config: Mapping[str, Any], out: Path) -> None:
         self.config = config
         self.labels = Labels.of_styles()

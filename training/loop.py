@@ -90,9 +90,10 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     """Train a stage in folder `out` until `config["steps"]`, or until it has been wound down.
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
-    validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run, or a model's name, to begin
-    with instead of random ones. A file `wind-down` in `out` starts the final decay at once. Writes `metrics.jsonl` and
-    its picture `curves.png`, `state.safetensors` + `state.json`, and at the end `model.safetensors`.
+    validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run, or a model's name, to
+    begin with instead of random ones. A file `wind-down` in `out` starts the final decay at once. Writes
+    `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
+    `model.safetensors`.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])

@@ -57,8 +57,8 @@ class SpectralLoss(nn.Module):
 class VocoderStage:
     """The vocoder alone learns; it hears the codes with as many levels as they will have in use.
 
-    With `critic` in the configuration ({"from_step": ..., and the settings of Critic}) a critic learns beside it, and from
-    that step on the vocoder is to please it, too.
+    With `critic` in the configuration ({"from_step": ..., and the settings of Critic}) a critic learns beside it from
+    that step on, and the vocoder is to please it, too.
     """
 
     part = "codec"
