@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import math
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,21 @@ class LineStage:
 
 PLAIN = {**QUICK, "steps": 1000, "learning_rate": 0.1, "weight_decay": 0.0, "betas": [0.9, 0.99], "clip": 1.0}
 PLAIN |= {"seed": 0, "checkpoint_minutes": 5, "device": "cpu"}
+
+
+def test_a_run_ends_after_the_minutes_it_was_given(tmp_path: Path) -> None:
+    class Slow(LineStage):
+        def loss(self, step: int, rng: np.random.Generator) -> Any:
+            time.sleep(0.01)
+            return super().loss(step, rng)
+
+    stage = Slow()
+    config = {**PLAIN, "steps": 10**9, "minutes": 0.03, "decay_share": 0.5, "validate_every": 10**9}
+    start = time.monotonic()
+    run(stage, config, tmp_path)
+    assert 0.9 < time.monotonic() - start < 6.0  # 1.8 s, were the machine idle
+    rates = [json.loads(line)["rate"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rates[-1] < 0.1 * max(rates)  # it had time to decay
 
 
 def test_a_critic_learns_to_tell_a_tone_from_noise() -> None:

@@ -91,7 +91,9 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
     validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run, or a model's name, to
-    begin with instead of random ones. A file `wind-down` in `out` starts the final decay at once. Writes
+    begin with instead of random ones. With `minutes` instead of null the run ends after so long, whatever the machine
+    makes of it, the last `decay_share` of its steps being the decay: repeatable only from the moment that the decay
+    has begun. A file `wind-down` in `out` starts the final decay at once. Writes
     `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
     `model.safetensors`.
     """
@@ -108,17 +110,19 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     thin = [p for parameters in trained for p in parameters if p.dim() < 2]
     groups = [{"params": wide, "weight_decay": config["weight_decay"]}, {"params": thin, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=tuple(config["betas"]), fused=True)
-    progress = _resume(learners, optimizer, out) or {"step": 0, "steps": config["steps"], "seconds": 0.0}
+    begun = {"step": 0, "steps": config["steps"], "decay": config["decay_steps"], "seconds": 0.0}
+    progress = _resume(learners, optimizer, out) or begun
     since_save = clock = time.monotonic()
     while progress["step"] < progress["steps"]:
         step = progress["step"]
         if (out / "wind-down").exists():
             (out / "wind-down").unlink()
-            progress["steps"] = min(progress["steps"], step + config["decay_steps"])
-        metrics = _update(stage, optimizer, trained, config, step, progress["steps"])
+            progress["steps"] = min(progress["steps"], step + progress["decay"])
+        metrics = _update(stage, optimizer, trained, config, progress)
         progress["step"] = step + 1
         progress["seconds"] += time.monotonic() - clock
         clock = time.monotonic()
+        _keep_to_time(config, progress)
         last = progress["step"] >= progress["steps"]
         validates = last or (step + 1) % config["validate_every"] == 0
         if validates:
@@ -141,16 +145,14 @@ def _update(
     optimizer: torch.optim.Optimizer,
     trained: list[list[Any]],
     config: dict[str, Any],
-    step: int,
-    steps: int,
+    progress: dict[str, Any],
 ) -> dict[str, float]:
     """One step of the optimiser; a loss that is not finite stops the run, the last checkpoint is still good.
 
     `trained`: parameters of each learner, whose gradients are clipped apart.
     """
-    rate = learning_rate(
-        step, peak=config["learning_rate"], warmup=config["warmup_steps"], steps=steps, decay=config["decay_steps"]
-    )
+    step, steps, decay = progress["step"], progress["steps"], progress["decay"]
+    rate = learning_rate(step, peak=config["learning_rate"], warmup=config["warmup_steps"], steps=steps, decay=decay)
     for group in optimizer.param_groups:
         group["lr"] = rate
     torch.manual_seed(config["seed"] * 1_000_003 + step)
@@ -162,6 +164,16 @@ def _update(
     norms = [float(torch.nn.utils.clip_grad_norm_(parameters, config["clip"])) for parameters in trained]
     optimizer.step()
     return {"loss": float(loss.detach()), "rate": rate, "norm": norms[0]} | metrics
+
+
+def _keep_to_time(config: dict[str, Any], progress: dict[str, Any]) -> None:
+    """With `minutes` in the config: as many steps as end in time at the speed so far, until the decay has begun."""
+    step, minutes = progress["step"], config.get("minutes")
+    if not minutes or step % config["log_every"] or step >= progress["steps"] - progress["decay"]:
+        return
+    left = 60 * minutes - progress["seconds"]
+    progress["steps"] = max(step + 1, round(step + left * step / progress["seconds"]))
+    progress["decay"] = max(1, round(config["decay_share"] * progress["steps"]))
 
 
 def _log(out: Path, metrics: dict[str, float]) -> None:

@@ -14,6 +14,7 @@ from .. import registry
 from ..composition.captions import caption
 from ..composition.instruments import program_name
 from ..conditioning.minilm import find_folder, load_encoder
+from .loop import pick_device
 from .pool import Piece, Pool, Stem
 from .weights import read_weights
 
@@ -28,25 +29,35 @@ def load_codec(config: dict[str, Any], weights: str | Path) -> Any:
 
 
 def train(config: dict[str, Any], out: Path) -> None:
-    """Write `tokens.npy` ([frames, K] int16, stems end to end) and `text.npy` into every shard that lacks them."""
+    """Write `tokens.npy` ([frames, K] int16, stems end to end) and `text.npy` into every shard that lacks them.
+
+    A GPU takes one shard after the other; on a CPU `workers` take one each.
+    """
     pool = Pool(config["pool"])
     jobs = [(config, i) for i, folder in enumerate(pool.folders) if not (folder / "tokens.npy").exists()]
-    with multiprocessing.get_context("spawn").Pool(config["workers"]) as workers:
-        for line in workers.imap_unordered(_encode_shard, jobs):
-            print(line, flush=True)
+    if pick_device(config.get("device", "auto")).type == "cpu":
+        with multiprocessing.get_context("spawn").Pool(config["workers"]) as workers:
+            for line in workers.imap_unordered(_encode_shard, jobs):
+                print(line, flush=True)
+    else:
+        for job in jobs:
+            print(_encode_shard(job), flush=True)
     embed_captions(pool, config["captions"], config["seed"])
 
 
 @torch.no_grad()
 def _encode_shard(job: tuple[dict[str, Any], int]) -> str:
-    """Encode the stems of one shard, on one thread: shards side by side use the cores better than one on all."""
-    torch.set_num_threads(1)
+    """Encode the stems of one shard, on a CPU with one thread: shards side by side use the cores better."""
     config, index = job
+    device = pick_device(config.get("device", "auto"))
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     pool, codec = Pool(config["pool"]), load_codec(config["codec"], config["codec_weights"])
+    codec.to(device)
     folder, rows = pool.folders[index], []
     for stem in (s for piece in pool.pieces[index] for s in piece.stems):
-        sound = torch.from_numpy(pool.sound(index, stem))
-        rows.append(codec.encode(sound[None, None])[0].T.numpy().astype(np.int16))
+        sound = torch.from_numpy(pool.sound(index, stem)).to(device)
+        rows.append(codec.encode(sound[None, None])[0].T.cpu().numpy().astype(np.int16))
     np.save(folder / "tokens.part.npy", np.concatenate(rows))
     (folder / "tokens.part.npy").rename(folder / "tokens.npy")
     return f"{folder.name}: {sum(map(len, rows))} frames"
