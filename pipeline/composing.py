@@ -10,13 +10,13 @@ from typing import Any
 
 from ..audio import Waveform
 from ..composition.arranger import arrange
+from ..composition.manner import style_of
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, plan_music
 from ..composition.prompt import parse_prompt
 from ..composition.renderer import Renderer
 from ..composition.score import Score
-from ..composition.style import load_style
 from ..errors import ConfigError
 from . import sidecar
 from .commands import read_params, read_plan, report
@@ -52,7 +52,7 @@ def compose(options: Mapping[str, Any]) -> None:
     clock = time.perf_counter()
     stems = renderer.render(score)
     rate = renderer.sample_rate
-    mixed = mix(stems, score.tracks, load_style(plan.style).effects, sample_rate=rate, seed=plan.seed)
+    mixed = mix(stems, score.tracks, style_of(plan).effects, sample_rate=rate, seed=plan.seed)
     waveform = Waveform(mixed, rate).normalise(params.loudness)
     timings["render"] = time.perf_counter() - clock
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from ..audio import Waveform
 from ..codecs.base import Codec
 from ..composition.arranger import arrange
+from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.planner import plan_music
 from ..composition.score import Score, Track
-from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
@@ -283,7 +283,7 @@ class Pipeline:
         """Mix stems to stereo with the style's effects."""
         sounds = {role: stem.samples for role, stem in stems.items()}
         tracks = [track for track in score.tracks if track.role in stems]
-        effects = load_style(plan.style).effects
+        effects = style_of(plan).effects
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
 
 
