@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from .instruments import find_instrument, instrument_names
+from .instruments import FORBIDDEN, find_instrument, forbidden, instrument_names
 from .style import load_style, style_names
 from .wording import vocabulary
 
 __all__ = [
     "bare",
+    "forbidden_name",
+    "forbidden_pattern",
     "instrument_of",
     "instrument_pattern",
     "mood_names",
@@ -22,6 +24,7 @@ __all__ = [
     "mood_words",
     "style_pattern",
     "styles_by_phrase",
+    "unique_forbidden",
     "unique_instruments",
 ]
 
@@ -101,6 +104,24 @@ def instrument_of(phrase: str) -> str:
     """The name that find_instrument knows of what `instrument_pattern` found."""
     table, key = _instrument_table(), bare(phrase)
     return table[key] if key in table else table[key.removesuffix("s")]
+
+
+@cache
+def forbidden_pattern() -> str:
+    """A pattern for any name of an instrument or a family, of what shall not play."""
+    words = {*instrument_names(), *FORBIDDEN, *(name for line in vocabulary()["instruments"] for name in line)}
+    known = {*_instrument_table(), *map(bare, FORBIDDEN)}
+    return _phrases((word for word in words if bare(word) in known), plural=True)
+
+
+def forbidden_name(phrase: str) -> str:
+    """The name that instruments.forbidden knows of what `forbidden_pattern` found."""
+    return phrase if bare(phrase).removesuffix("s") in map(bare, FORBIDDEN) else instrument_of(phrase)
+
+
+def unique_forbidden(names: Iterable[str]) -> tuple[str, ...]:
+    """Keep the first of several names that forbid the same."""
+    return tuple({forbidden(name): name for name in reversed(list(names))}.values())[::-1]
 
 
 def unique_instruments(names: Iterable[str]) -> tuple[str, ...]:

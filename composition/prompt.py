@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from .blending import Blend
 from .naming import (
     bare,
+    forbidden_name,
+    forbidden_pattern,
     instrument_of,
     instrument_pattern,
     mood_names,
@@ -15,6 +17,7 @@ from .naming import (
     mood_words,
     style_pattern,
     styles_by_phrase,
+    unique_forbidden,
     unique_instruments,
 )
 from .theory import MODES, Key
@@ -55,7 +58,7 @@ class PromptFacts:
     """What was found; None or () where the prompt says nothing.
 
     `styles` holds every style that is named, the likeliest first: a style's own name before an alias, then by place.
-    `instruments` and `without` hold names that find_instrument knows.
+    `instruments` holds names that find_instrument knows, `without` those that instruments.forbidden does.
     """
 
     tempo: float | None = None  # BPM
@@ -188,17 +191,17 @@ def _spell(letter: str, accidental: str, mode: str) -> str:
 def _without(text: str) -> tuple[tuple[str, ...], str]:
     """Find "no drums", "without bass or drums", "drumless"; returns the names and the text without them."""
     found: list[str] = []
-    one = instrument_pattern()
+    one = forbidden_pattern()
     chain = re.compile(rf"{NEGATION}({one}(?:(?:\s*,\s*|\s*/\s*|\s+(?:and|or|nor)\s+)(?:(?:no|any)\s+)?{one})*)")
 
     def note(match: re.Match[str]) -> str:
-        found.extend(instrument_of(phrase) for phrase in re.findall(one, match[1]))
+        found.extend(forbidden_name(phrase) for phrase in re.findall(one, match[1]))
         return " ; "
 
     text = chain.sub(note, text)
     less = re.compile(r"\b(drum|beat|bass|piano|guitar)s?[\s-]?(?:less|free)\b")
     found += ["drums" if word in ("drum", "beat") else word for word in less.findall(text)]
-    return unique_instruments(found), less.sub(" ; ", text)
+    return unique_forbidden(found), less.sub(" ; ", text)
 
 
 def _names(text: str) -> tuple[list[_Named], tuple[str, ...], str]:
