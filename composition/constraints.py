@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigError
@@ -48,6 +48,7 @@ class Constraints:
     instruments: Sequence[str] = ()
     without: Sequence[str] = ()  # roles, instruments or families of them
     style: str | None = None  # one, or a blend: "70% jazz, 30% house"
+    blend: Mapping[str, str] | None = None  # parts that other styles than `style` give, if they are dealt already
     mood: str | None = None  # names with commas
     avoid_styles: Sequence[str] = ()
     avoid_moods: Sequence[str] = ()

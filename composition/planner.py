@@ -78,7 +78,7 @@ def _choose_style(heard: Attributes, hard: Constraints, dice: float) -> tuple[St
     blend = Blend.parse(wished)
     for name, _ in blend.shares:
         need(name in names, f"style: the prompt asks for '{name}', which shall be avoided. Take one of them away.")
-    parts = blend.deal(hard.seed) if len(blend.shares) > 1 else {}
+    parts = blend.deal(hard.seed) if len(blend.shares) > 1 else dict(hard.blend or {})
     given = ", ".join(f"{part} by {name}" for part, name in parts.items())
     told = f"{source}; dealt by the seed: {given}, the rest by {blend.foundation}" if parts else "rule: one style alone"
     style = replace(join_styles(load_style(blend.foundation), parts), tempo=blend.tempo)

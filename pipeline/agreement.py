@@ -64,7 +64,7 @@ def heed_negative(params: GenerationParams) -> None:
     """Warn of words of the negative prompt that mean nothing to the composer.
 
     Raises:
-        ConfigError: none of them does.
+        ConfigError: none of them means anything, or one names an instrument that shall play.
     """
     if params.negative_prompt is None:
         return
@@ -74,6 +74,11 @@ def heed_negative(params: GenerationParams) -> None:
             f"negative_prompt is '{params.negative_prompt}', which names no instrument, role, mood or style that could "
             "be left out. Say one, such as drums, or leave it out."
         )
+    for name in params.instruments or ():
+        if params.is_silent(*find_instrument(name)):
+            raise ConfigError(
+                f"instruments has '{name}', but without or the negative prompt forbid it. Take one of them away."
+            )
     if avoided.unknown:
         logger.warning("the negative prompt has words that mean nothing here: %s", "; ".join(avoided.unknown))
     if params.plan is not None and (avoided.moods or avoided.styles):
