@@ -41,11 +41,8 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     programs, decisions["instruments"] = _choose_cast(heard, hard, style, rng)
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, cues, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
-    known = progressions_of(style.progressions, key.mode)
-    wished = {"chords": hard.chords, "names": hard.sections}
-    sections, told = build_sections(style.sections, known, key, timing.num_bars, rng, **wished)
+    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng)
     decisions |= told
-    sections, decisions["sections"] = _set_energy(sections, cues, decisions["sections"])
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
     return MusicalPlan(
@@ -204,13 +201,18 @@ def _choose_swing(style: Style, meter: str, dice: float) -> tuple[float, str]:
     return round(low + dice * (high - low), 2), f"sampled from {low:g} to {high:g}"
 
 
-def _set_energy(sections: tuple[Section, ...], cues: Cues, why: str) -> tuple[tuple[Section, ...], str]:
-    """Let a strong mood play all sections fuller, and a faint one stiller."""
+def _write_sections(
+    hard: Constraints, style: Style, cues: Cues, key: Key, num_bars: int, rng: random.Random
+) -> tuple[tuple[Section, ...], dict[str, str]]:
+    """Write form and chords; a strong mood plays all sections fuller, and a faint one stiller."""
+    known = progressions_of(style.progressions, key.mode)
+    wished = {"chords": hard.chords, "names": hard.sections}
+    sections, told = build_sections(style.sections, known, key, num_bars, rng, **wished)
     amount = cues.loudness * span("energy")
-    if not amount:
-        return sections, why
-    leaning = tuple(replace(each, energy=round(lean(each.energy, 0.0, 1.0, amount), 3)) for each in sections)
-    return leaning, f"{why}; rule: energies as the mood leans"
+    if amount:
+        sections = tuple(replace(each, energy=round(lean(each.energy, 0.0, 1.0, amount), 3)) for each in sections)
+        told["sections"] += "; rule: energies as the mood leans"
+    return sections, told
 
 
 def _weights(weights: dict[str, float]) -> str:

@@ -104,9 +104,7 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         chords = _chords_from(plan, start)[:bars]
     told: dict[str, Any] = {"tempo": tempo, "key": key, "meter": meter, "chords": chords, "sections": names}
     if is_other_style:
-        players: dict[str, Any] = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
-        wished = Constraints(style=wishes.style, mood=mood, duration=duration, seed=plan.seed, **told, **players)
-        return plan_music(None, wished)
+        return _in_other_style(wishes, Constraints(duration=duration, seed=plan.seed, mood=mood, **told))
     programs, reason = _cast(plan, wishes)
     drums = ("drums",) if "drums" in programs else ()  # for the groove; who plays is known
     told |= {"style": plan.style, "blend": plan.blend, "mood": mood, "instruments": drums}
@@ -120,6 +118,12 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         expression=plan.expression if wishes.mood is None else revised.expression,
         decisions={**revised.decisions, "instruments": reason},
     )
+
+
+def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:
+    """Let a new style choose its players."""
+    players = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
+    return plan_music(None, replace(wished, style=wishes.style, **players))  # type: ignore[arg-type]
 
 
 def _key(plan: MusicalPlan, wishes: Wishes) -> str:
