@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from gen_audio.composition.moods import mood_places
+from gen_audio.composition.style import load_style
 
 __all__ = ["report"]
 
@@ -110,10 +111,14 @@ def _negatives(rows: Mapping[str, dict[str, Any]]) -> str:
         lines.append(
             f"| {label}: {len(group)} | {stems} | {others} | {np.median(shares):.3f} | {(shares < edge).mean():.0%} |"
         )
-    return (
-        "\n".join(lines)
-        + f"\n\nThe judge says drums from a percussive share of {edge:.3f} on, where its two errors are alike."
+    numbers = [name.split("/")[2] for name, row in rows.items() if name.startswith("negative/plain/") and row["stem"]]
+    both = [(rows[f"negative/{kind}/{i}"]["percussive"] for kind in ("negative", "plain")) for i in numbers]
+    fell = sum(less < more for less, more in both)
+    told = (
+        f"The judge says drums from a percussive share of {edge:.3f} on, where its two errors are alike. With the "
+        f"negative prompt the share fell in {fell} of {len(both)} pairs."
     )
+    return "\n".join([*lines, "", told])
 
 
 def _blends(rows: Mapping[str, dict[str, Any]]) -> str:
@@ -123,12 +128,15 @@ def _blends(rows: Mapping[str, dict[str, Any]]) -> str:
             _, pair, share, _ = name.split("/")
             groups[pair, int(share)].append(row)
     lines = [
-        "| styles | asked of the second | its parts | instruments of first / both / second | tempo, 0 first 1 second |",
+        "| first and second | asked of the second | its parts | instruments of first / both / second | BPM (typical) |",
         "|---|---|---|---|---|",
     ]
     for (pair, share), group in groups.items():
-        parts, tempo = np.mean([row["parts"] for row in group]), np.mean([row["tempo"] for row in group])
+        styles = pair.split("+")
         whose = [sum(row["instruments"][key] for row in group) for key in ("one", "both", "other")]
         told = " / ".join(f"{count / sum(whose):.0%}" for count in whose)
-        lines.append(f"| {pair.replace('+', ' and ')} | {100 - share} % | {parts:.0%} | {told} | {tempo:.2f} |")
+        parts, tempo = np.mean([row["parts"] for row in group]), np.mean([row["tempo"] for row in group])
+        typical = " and ".join(f"{load_style(style).tempo[2]:g}" for style in styles)
+        names = " and ".join(styles).replace("_", " ")
+        lines.append(f"| {names} | {100 - share} % | {parts:.0%} | {told} | {tempo:.0f} ({typical}) |")
     return "\n".join(lines)

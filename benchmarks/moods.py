@@ -123,11 +123,10 @@ def blends(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
                     for role, program in plan.instruments.items():
                         known = [program in style.roles.get(role, {}) for style in (first, second)]
                         whose["both" if all(known) else "one" if known[0] else "other"] += 1
-                    ratio = np.log(second.tempo[2] / first.tempo[2])
                     return {
                         "parts": list(plan.blend.values()).count(other) / len(PARTS),
                         "instruments": whose,
-                        "tempo": float(np.log(plan.tempo / first.tempo[2]) / ratio),
+                        "tempo": plan.tempo,
                     }
 
                 yield f"blend/{one}+{other}/{share}/{seed}", play
