@@ -17,6 +17,7 @@ from gen_audio import load
 from gen_audio.audio import Waveform
 from gen_audio.composition.arranger import arrange
 from gen_audio.composition.captions import caption
+from gen_audio.composition.manner import style_of
 from gen_audio.composition.plan import MusicalPlan
 from gen_audio.composition.planner import Attributes, Constraints, plan_music
 from gen_audio.composition.renderer import Renderer
@@ -48,7 +49,7 @@ def compose(plan: MusicalPlan, renderer: Renderer) -> tuple[dict[str, np.ndarray
 
 
 def mixed(stems: dict[str, np.ndarray], plan: MusicalPlan, sample_rate: int) -> np.ndarray:
-    effects = load_style(plan.style).effects
+    effects = style_of(plan).effects
     return mix(stems, arrange(plan).tracks, effects, sample_rate=sample_rate, seed=plan.seed)
 
 

@@ -8,10 +8,10 @@ from .bass import play_bass
 from .comping import play_chords, play_pad
 from .drums import play_drums
 from .grid import Piece
+from .manner import express, style_of
 from .melody import play_colour, play_lead
 from .plan import MusicalPlan
 from .score import ROLES, Score, Track
-from .style import load_style
 
 __all__ = ["arrange"]
 
@@ -38,13 +38,14 @@ def arrange(plan: MusicalPlan) -> Score:
     Returns:
         A score whose notes all end by plan.duration.
     """
-    style = load_style(plan.style)
+    style = style_of(plan)
     piece = Piece.of(plan, style)
     tracks = []
     for role in ROLES:
         if role not in plan.instruments:
             continue
         notes = PLAYERS[role](piece, random.Random(f"{plan.seed}:{role}"))
+        notes = express(notes, plan.expression, is_drums=role == "drums", end=piece.total_beats)
         tracks.append(
             Track(
                 role=role,

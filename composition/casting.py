@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from ..errors import ConfigError, UnknownNameError
-from .instruments import find_instrument, instrument_family, instrument_names, program_name
+from .instruments import FORBIDDEN, find_instrument, forbidden, instrument_family, instrument_names, program_name
 from .score import ROLES
 
 __all__ = ["Cast", "check_names", "pick"]
@@ -56,10 +56,11 @@ class Cast:
         self.dice = {role: (rng.random(), rng.random()) for role in ROLES}
         self.silent = {ROLE_WORDS[word.lower()]: word for word in without if word.lower() in ROLE_WORDS}
         self.banned = {
-            (find_instrument(word)[0] == "drums", program): word
+            (is_drums, program): word
             for word in without
             if word.lower() not in ROLE_WORDS
-            for program in instrument_family(word)
+            for is_drums, programs in [forbidden(word)]
+            for program in programs
         }
 
     def seat(self, names: Sequence[str], asker: str) -> None:
@@ -148,10 +149,11 @@ class Cast:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise UnknownNameError for a word that is neither a role nor an instrument."""
+    """Raise UnknownNameError for a word that is no role, instrument or family of them."""
     for name in names:
         if name.lower() not in ROLE_WORDS:
             try:
-                find_instrument(name)
+                forbidden(name)
             except UnknownNameError:
-                raise UnknownNameError("role or instrument", name, [*ROLES, *instrument_names()]) from None
+                known = [*ROLES, *FORBIDDEN, *instrument_names()]
+                raise UnknownNameError("role or instrument", name, known) from None

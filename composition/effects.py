@@ -188,7 +188,7 @@ def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
 
 def reach(sample_rate: int) -> tuple[int, int]:
     """How many samples before and after a sample can change what all effects but the reverb make of it."""
-    filters = 4 * 64  # low-passes, one behind the other
+    filters = 5 * 64  # low-passes, one behind the other
     return math.ceil(0.1 * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters  # mostly the limiter's
 
 

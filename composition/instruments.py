@@ -6,7 +6,15 @@ import re
 
 from ..errors import UnknownNameError
 
-__all__ = ["find_instrument", "instrument_family", "instrument_names", "program_name"]
+__all__ = [
+    "DRUM_LIKE",
+    "FORBIDDEN",
+    "find_instrument",
+    "forbidden",
+    "instrument_family",
+    "instrument_names",
+    "program_name",
+]
 
 # The 128 programs of General MIDI 1 in order. The last 32 have names that nobody writes by
 # chance: a prompt may say rain or echoes and mean no instrument.
@@ -141,6 +149,18 @@ FAMILIES: dict[str, frozenset[int]] = {
 FAMILIES |= {"keyboard": FAMILIES["keys"], "saxophone": FAMILIES["sax"], "bassline": FAMILIES["bass"]}
 FAMILIES |= dict.fromkeys(("drum kit", "drum set", "percussion", "drummer"), FAMILIES["drum"])
 
+# Words that forbid more than they ask for: who wants brass gets a brass section, and who wants none hears no trumpet.
+DRUM_LIKE = "other drum"
+_STRINGS, _BRASS, _WINDS = frozenset({*range(40, 46), *range(48, 52), 110}), range(56, 64), range(64, 80)
+_VOICES = frozenset({52, 53, 54, 85, 91})
+FORBIDDEN: dict[str, frozenset[int]] = {
+    **dict.fromkeys(("vocal", "voice", "singing", "singer", "vocalist", "choir", "choral"), _VOICES),
+    **{"string": _STRINGS, "orchestra": _STRINGS | {*_BRASS, *_WINDS, 46, 47}, "brass": frozenset(_BRASS)},
+    **dict.fromkeys(("woodwind", "wind", "wind instrument"), frozenset(_WINDS)),
+    **dict.fromkeys(("synth", "synthesizer", "synthesiser"), frozenset({38, 39, 50, 51, 54, 62, 63, *range(80, 104)})),
+    DRUM_LIKE: frozenset({47, *range(115, 120)}),  # timpani, woodblock, taiko, toms, synth drum, cymbal
+}
+
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name.strip().lower())
@@ -183,6 +203,22 @@ def instrument_family(name: str) -> frozenset[int]:
         if form in FAMILIES:
             return FAMILIES[form]
     return frozenset({find_instrument(name)[1]})
+
+
+def forbidden(name: str) -> tuple[bool, frozenset[int]]:
+    """What a word forbids: whether it means drum kits, and the programs; wider than what it asks for.
+
+    Raises:
+        UnknownNameError: nothing is called like that.
+
+    Example:
+        >>> forbidden("woodwinds")[1] == frozenset(range(64, 80)), forbidden("flute")
+        (True, (False, frozenset({73})))
+    """
+    for form in _forms(name):
+        if form in FORBIDDEN:
+            return False, FORBIDDEN[form]
+    return find_instrument(name)[0] == "drums", instrument_family(name)
 
 
 def instrument_names() -> list[str]:

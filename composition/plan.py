@@ -12,11 +12,18 @@ from ..errors import ConfigError
 from .score import ROLES
 from .theory import Chord, Key
 
-__all__ = ["METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
+__all__ = ["EXPRESSION", "METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
 SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
-VERSION = 1
+VERSION = 2  # since 2 there are `blend` and `expression`, which may be left out
+EXPRESSION = {  # what a mood changes when the plan is played -> lowest and highest value
+    "register": (-24, 24),  # semitones by which the lead is moved
+    "density": (-1, 1),  # of the way to the style's patterns with the fewest or the most notes
+    "length": (0.1, 2),  # times as long as the style plays a note
+    "velocity": (-100, 100),  # added to the MIDI velocity of every note
+    "treble_db": (-12, 12),  # above 2 kHz
+}
 MAX_CHORDS_PER_BAR = 4
 
 
@@ -77,7 +84,9 @@ class MusicalPlan:
     duration: float  # seconds
     groove: str = ""
     swing: float = 0.0  # how far the off-beat eighth moves towards the triplet: 0 straight, 1 the full triplet
-    mood: str = ""
+    mood: str = ""  # names with commas; empty if nobody asked for one
+    blend: dict[str, str] = field(default_factory=dict)  # part of the music -> another style, which gives it
+    expression: dict[str, float] = field(default_factory=dict)  # see EXPRESSION; what is left out stays as it is
     seed: int = 0
     decisions: dict[str, str] = field(default_factory=dict)
 
@@ -102,6 +111,14 @@ class MusicalPlan:
         _need(_is_number(self.swing) and 0 <= self.swing <= 1, f"swing: {self.swing!r} must be 0 to 1.")
         _need(_is_number(self.duration) and self.duration > 0, f"duration: {self.duration!r} must be above 0 seconds.")
         _need(_is_integer(self.seed), f"seed: {self.seed!r} must be a whole number.")
+        for part, style in self.blend.items():
+            _need(isinstance(style, str) and bool(style), f"blend: {part} is {style!r}, and must name a style.")
+        for name, value in self.expression.items():
+            _need(name in EXPRESSION, f"expression: '{name}' must be one of {', '.join(EXPRESSION)}.")
+            low, high = EXPRESSION[name]
+            _need(
+                _is_number(value) and low <= value <= high, f"expression: {name} {value!r} must be {low:g} to {high:g}."
+            )
         for name, sentence in self.decisions.items():
             _need(isinstance(sentence, str), f"decisions: {name} is {sentence!r}, and must be a text.")
         try:
@@ -169,7 +186,7 @@ class MusicalPlan:
         )
         required = ("style", "tempo", "meter", "key", "sections", "instruments", "duration")
         _check_keys("", values, {f.name for f in fields(cls)}, required)
-        for name in ("instruments", "decisions"):
+        for name in ("instruments", "blend", "expression", "decisions"):
             _need(isinstance(values.get(name, {}), dict), f"{name}: it must be a mapping.")
         _need(isinstance(values["sections"], list), "sections: it must be a list.")
         values["sections"] = tuple(_read_section(item) for item in values["sections"])

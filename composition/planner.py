@@ -4,78 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from ..errors import ConfigError
-from .casting import Cast, check_names, pick
+from .blending import Blend, join_styles
+from .casting import Cast, pick
+from .constraints import Attributes, Constraints, check_number, need
 from .form import build_sections, infer_key, progressions_of
-from .plan import METERS, SECTION_NAMES, MusicalPlan
+from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
+from .plan import METERS, MusicalPlan, Section
 from .score import ROLES
 from .style import Style, load_style, style_names
 from .theory import MODES, Chord, Key, note_name
 from .timing import FASTEST, SLOWEST, TimeWish, Timing, fit_time, grid_tempos, snap_tempo
 
 __all__ = ["Attributes", "Constraints", "plan_music"]
-
-LONGEST = 3600.0  # seconds
-MOST_BARS = 5000
-
-
-@dataclass(frozen=True)
-class Attributes:
-    """What a prompt seems to say; None or empty is silence. They yield to Constraints."""
-
-    style: str | None = None
-    tempo: float | None = None  # BPM, approximate
-    key: str | None = None  # "A minor", or a mode alone: "minor"
-    mood: str | None = None
-    instruments: Sequence[str] = ()
-    only: bool = False  # nobody plays but these instruments
-
-
-@dataclass(frozen=True)
-class Constraints:
-    """The user's hard wishes; None or empty is free. Each is obeyed exactly, or plan_music raises ConfigError.
-
-    Raises:
-        ConfigError: a wish is out of range or makes no sense alone; the message starts with its name.
-    """
-
-    tempo: float | None = None  # BPM
-    key: str | None = None
-    meter: str | None = None
-    chords: Sequence[str] = ()  # one entry a bar ("Am7", or "Dm7 G7" for two), cycling
-    instruments: Sequence[str] = ()
-    without: Sequence[str] = ()  # roles or instruments
-    style: str | None = None
-    bars: int | None = None
-    duration: float | None = None  # seconds, the ring of the last chord included
-    seed: int = 0
-    sections: Sequence[str] = ()  # names in order
-    only: bool = False  # nobody plays but `instruments`
-
-    def __post_init__(self) -> None:
-        for name in ("chords", "instruments", "without", "sections"):
-            value = getattr(self, name)
-            _need(not isinstance(value, str), f"{name}: {value!r} is one text. Give a list of names.")
-            object.__setattr__(self, name, tuple(value or ()))
-        _check_number("tempo", self.tempo, SLOWEST, FASTEST)
-        _check_number("duration", self.duration, 0.0, LONGEST)
-        _need(self.duration is None or self.duration > 0, "duration: 0 s is nothing. Ask for more than 0.")
-        is_count = isinstance(self.bars, int) and not isinstance(self.bars, bool) and 1 <= self.bars <= MOST_BARS
-        _need(self.bars is None or is_count, f"bars: {self.bars!r} must be a whole number from 1 to {MOST_BARS}.")
-        _need(self.meter is None or self.meter in METERS, f"meter: '{self.meter}' must be one of {', '.join(METERS)}.")
-        for section in self.sections:
-            _need(section in SECTION_NAMES, f"sections: '{section}' must be one of {', '.join(SECTION_NAMES)}.")
-        for entry in self.chords:
-            _need(1 <= len(entry.split()) <= 4, f"chords: '{entry}' must hold 1 to 4 symbols, which split one bar.")
-            for symbol in entry.split():
-                Chord.parse(symbol)
-        _need(not self.only or bool(self.instruments), "only: it needs instruments. Name the ones that play.")
-        check_names(self.without)
-        if self.key is not None:
-            Key.parse(self.key)
 
 
 def plan_music(attributes: Attributes | None = None, constraints: Constraints | None = None) -> MusicalPlan:
@@ -89,19 +31,19 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     """
     heard, hard = attributes or Attributes(), constraints or Constraints()
     rng = random.Random(f"{hard.seed}:planner")
-    style, decisions = _choose_style(heard, hard, rng.random())
-    mood, decisions["mood"] = _choose_mood(heard, style, rng.random())
+    style, blend, decisions = _choose_style(heard, hard, rng.random())
+    mood, cues, decisions["mood"] = _choose_mood(heard, hard)
+    rng.random()  # a mood was drawn with it; the choices that follow keep their dice
     meter, decisions["meter"] = _choose_meter(hard, style, rng.random())
-    key, decisions["key"] = _choose_key(heard, hard, style, (rng.random(), rng.random()))
-    timing, told = _choose_time(heard, hard, style, METERS[meter], rng)
+    key, decisions["key"] = _choose_key(heard, hard, style, cues, (rng.random(), rng.random()))
+    timing, told = _choose_time(heard, hard, style, cues, METERS[meter], rng)
     decisions |= told
     programs, decisions["instruments"] = _choose_cast(heard, hard, style, rng)
-    groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, rng.random())
+    groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, cues, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
-    known = progressions_of(style.progressions, key.mode)
-    wished = {"chords": hard.chords, "names": hard.sections}
-    sections, told = build_sections(style.sections, known, key, timing.num_bars, rng, **wished)
+    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng)
     decisions |= told
+    decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
     return MusicalPlan(
         style=style.name,
@@ -114,25 +56,43 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         groove=groove,
         swing=swing,
         mood=mood,
+        blend=blend,
+        expression=cues.expression,
         seed=hard.seed,
         decisions=decisions,
     )
 
 
-def _choose_style(heard: Attributes, hard: Constraints, dice: float) -> tuple[Style, dict[str, str]]:
-    if hard.style is not None:
-        return load_style(hard.style), {"style": f"user: {hard.style}"}
-    if heard.style is not None:
-        return load_style(heard.style), {"style": f"prompt: {heard.style}"}
-    names = style_names()
-    return load_style(names[int(dice * len(names))]), {"style": f"sampled equally from {len(names)} styles"}
+def _choose_style(heard: Attributes, hard: Constraints, dice: float) -> tuple[Style, dict[str, str], dict[str, str]]:
+    """Decide on a style, or on a foundation and the parts that other styles give to it."""
+    wished = hard.style if hard.style is not None else heard.style
+    names = [name for name in style_names() if name not in hard.avoid_styles]
+    need(bool(names), "avoid_styles: all styles shall be avoided. Leave one.")
+    if wished is None:
+        name, source = names[int(dice * len(names))], f"sampled equally from {len(names)} styles"
+        return load_style(name), {}, {"style": source, "blend": "rule: one style alone"}
+    source = f"{'prompt' if hard.style is None else 'user'}: {wished}"
+    blend = Blend.parse(wished)
+    for name, _ in blend.shares:
+        need(name in names, f"style: the prompt asks for '{name}', which shall be avoided. Take one of them away.")
+    parts = blend.deal(hard.seed) if len(blend.shares) > 1 else dict(hard.blend or {})
+    given = ", ".join(f"{part} by {name}" for part, name in parts.items())
+    told = f"{source}; dealt by the seed: {given}, the rest by {blend.foundation}" if parts else "rule: one style alone"
+    style = replace(join_styles(load_style(blend.foundation), parts), tempo=blend.tempo)
+    return style, parts, {"style": source, "blend": told}
 
 
-def _choose_mood(heard: Attributes, style: Style, dice: float) -> tuple[str, str]:
-    if heard.mood:
-        return heard.mood, f"prompt: {heard.mood}"
-    moods = list(style.moods)
-    return moods[int(dice * len(moods))], f"sampled equally from {', '.join(moods)}"
+def _choose_mood(heard: Attributes, hard: Constraints) -> tuple[str, Cues, str]:
+    """Take the mood that is asked for; if none is, the style is played as it is."""
+    wished = hard.mood if hard.mood is not None else heard.mood
+    moods = read_moods(wished) if wished else ()
+    for name in moods:
+        need(name not in hard.avoid_moods, f"mood: the prompt asks for '{name}', which shall be avoided. Drop one.")
+    mood, source = ", ".join(moods), "prompt" if hard.mood is None else "user"
+    told = [f"{source}: {mood}" if moods else "rule: nobody asked for one"]
+    if hard.avoid_moods:
+        told.append(f"user: not {', '.join(hard.avoid_moods)}")
+    return mood, cues_of(moods, hard.avoid_moods), "; ".join(told)
 
 
 def _choose_meter(hard: Constraints, style: Style, dice: float) -> tuple[str, str]:
@@ -141,10 +101,16 @@ def _choose_meter(hard: Constraints, style: Style, dice: float) -> tuple[str, st
     return pick(dice, style.meters), f"sampled from {_weights(style.meters)}"
 
 
-def _choose_key(heard: Attributes, hard: Constraints, style: Style, dice: tuple[float, float]) -> tuple[Key, str]:
+def _choose_key(
+    heard: Attributes, hard: Constraints, style: Style, cues: Cues, dice: tuple[float, float]
+) -> tuple[Key, str]:
     if hard.key is not None:
         return Key.parse(hard.key), f"user: {hard.key}"
-    mode, why = pick(dice[0], style.modes), f"mode sampled from {_weights(style.modes)}"
+    weights = weigh_modes(style.modes, cues.mode)
+    mode, why = (
+        pick(dice[0], weights),
+        f"mode sampled from {_weights(weights)}{', as the mood leans' * bool(cues.mode)}",
+    )
     if heard.key in MODES:
         mode, why = heard.key or mode, f"prompt: {heard.key}"
     elif heard.key:
@@ -157,16 +123,18 @@ def _choose_key(heard: Attributes, hard: Constraints, style: Style, dice: tuple[
 
 
 def _choose_time(
-    heard: Attributes, hard: Constraints, style: Style, beats: int, rng: random.Random
+    heard: Attributes, hard: Constraints, style: Style, cues: Cues, beats: int, rng: random.Random
 ) -> tuple[Timing, dict[str, str]]:
     low, high, typical = style.tempo
     sampled = rng.triangular(low, high, typical)
-    wish, source = sampled, f"sampled near {sampled:.0f} from {low:g} to {high:g} BPM, mostly {typical:g}"
+    wish = lean(sampled, low, high, cues.tempo * span("tempo"))
+    source = f"sampled near {sampled:.0f} from {low:.3g} to {high:.3g} BPM, mostly {typical:.3g}"
+    source += f"; the mood asks for {wish:.0f}" if cues.tempo else ""
     tempos = grid_tempos(low, high) or (float(sampled),)
     if hard.tempo is not None:
         wish, source, tempos = float(hard.tempo), f"user: {hard.tempo:g} BPM", (float(hard.tempo),)
     elif heard.tempo is not None:
-        _check_number("tempo", heard.tempo, SLOWEST, FASTEST)
+        check_number("tempo", heard.tempo, SLOWEST, FASTEST)
         wish, source, tempos = heard.tempo, f"prompt: {heard.tempo:g} BPM", (snap_tempo(heard.tempo),)
     needs = {"chords": len(hard.chords), "sections": len(hard.sections), "bars": 1}
     reason = max(needs, key=lambda name: needs[name])
@@ -204,21 +172,25 @@ def _choose_cast(heard: Attributes, hard: Constraints, style: Style, rng: random
         cast.play_alone()
     else:
         cast.fill(style.presence)
-    _need(
+    need(
         bool(cast.programs),
         f"without is {', '.join(hard.without)}, which leaves style {style.name} with nobody. Leave one role in.",
     )
     return {role: cast.programs[role] for role in ROLES if role in cast.programs}, "; ".join(cast.reasons)
 
 
-def _choose_groove(style: Style, meter: str, has_drums: bool, dice: float) -> tuple[str, str]:
+def _choose_groove(style: Style, meter: str, has_drums: bool, cues: Cues, dice: float) -> tuple[str, str]:
     if not has_drums:
         return "", "rule: no drums play"
     steps = 4 * METERS[meter]
     grooves = style.drums["grooves"]
     fitting = [name for name, voices in grooves.items() if all(len(row) == steps for row in voices.values())]
     names = fitting or list(grooves)
+    hits = {name: sum(len(row) - row.count(".") for row in grooves[name].values()) for name in names}
     why = f"sampled equally from {', '.join(names)}"
+    if cues.density:
+        names = busier(names, lambda name: hits[name], cues.density * span("density"))
+        why += f"; as the mood leans, one with {'more' if cues.density > 0 else 'fewer'} strokes"
     return names[int(dice * len(names))], why if fitting else f"{why}; none of them is written for {meter}"
 
 
@@ -229,16 +201,19 @@ def _choose_swing(style: Style, meter: str, dice: float) -> tuple[float, str]:
     return round(low + dice * (high - low), 2), f"sampled from {low:g} to {high:g}"
 
 
+def _write_sections(
+    hard: Constraints, style: Style, cues: Cues, key: Key, num_bars: int, rng: random.Random
+) -> tuple[tuple[Section, ...], dict[str, str]]:
+    """Write form and chords; a strong mood plays all sections fuller, and a faint one stiller."""
+    known = progressions_of(style.progressions, key.mode)
+    wished = {"chords": hard.chords, "names": hard.sections}
+    sections, told = build_sections(style.sections, known, key, num_bars, rng, **wished)
+    amount = cues.loudness * span("energy")
+    if amount:
+        sections = tuple(replace(each, energy=round(lean(each.energy, 0.0, 1.0, amount), 3)) for each in sections)
+        told["sections"] += "; rule: energies as the mood leans"
+    return sections, told
+
+
 def _weights(weights: dict[str, float]) -> str:
-    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
-
-
-def _check_number(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        _need(is_number and low <= value <= high, f"{name}: {value!r} must be {low:g} to {high:g}.")
-
-
-def _need(is_met: bool, message: str) -> None:
-    if not is_met:
-        raise ConfigError(message)
+    return ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items())

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
-from .instruments import find_instrument, instrument_names
-from .style import load_style, style_names
+from .blending import Blend
+from .naming import (
+    bare,
+    forbidden_name,
+    forbidden_pattern,
+    instrument_of,
+    instrument_pattern,
+    mood_names,
+    mood_pattern,
+    mood_words,
+    style_pattern,
+    styles_by_phrase,
+    unique_forbidden,
+    unique_instruments,
+)
 from .theory import MODES, Key
-from .wording import vocabulary
 
 __all__ = ["PromptFacts", "mood_names", "parse_prompt"]
 
-# Names of instruments that mostly mean something else in a prompt ("chill vibes", "a steady beat", "lead me on").
-NOT_INSTRUMENTS = {"vibes", "voices", "sub", "tremolo", "beat", "bell", "oohs", "keyboard", "sawtooth", "chimes"}
 # Aliases of styles that say too little alone ("a groove", "the soundtrack", "epic"): the classifier weighs them.
 WEAK_ALIASES = {"acoustic", "club", "dance", "drone", "epic", "groove", "meditation", "shuffle", "soundtrack", "swing"}
 # Names of styles that are also plain words: in a scene they mean nothing ("for a haunted house").
 PLAIN_WORDS = {"arcade", "blues", "country", "drill", "folk", "funk", "house", "metal", "pop", "rock"}
 SCENE = re.compile(r"(?:(?<!looking )\bfor|\b(?:at|in|from|like) (?:an?|the)\b(?! key))\b[^,.;]*$")
-# Words of mood that more often describe a sound.
-NOT_MOODS = {"deep", "light", "blue", "driving", "grand", "huge", "rough", "raw", "soft", "smooth", "cool", "strange"}
 
-GAP = r"[\s_-]*"
 NEGATION = r"\b(?:no|without|minus|excluding|except|sans|lacking)\s+(?:any\s+|the\s+|some\s+)?"
+NOT = r"\b(?:not|no|without|non|never)[\s-]+(?:any\s+|too\s+|so\s+|very\s+)?"
+PERCENT = r"(\d{1,3}(?:\.\d+)?)\s*(?:%|percent\b|per cent\b)"
+PERCENT_BEFORE = re.compile(rf"{PERCENT}\s*(?:of\s+)?$")  # "70% jazz"
+PERCENT_AFTER = re.compile(
+    rf"\s*[:=(]?\s*{PERCENT}(?!\s*(?:of\s+)?[a-z])"
+)  # "jazz 70%", but not the 30 in "jazz, 30% house"
+JOINED = re.compile(r"\s*(?:and|&|\+|x|meets|mixed with|blended with|crossed with|fused with)\s*")
 NUMBER = r"(\d{2,3}(?:\.\d+)?)"
 MODE_WORDS = {"maj": "major", "min": "minor", "ionian": "major", "aeolian": "minor", **{mode: mode for mode in MODES}}
+
+
+@dataclass(frozen=True, order=True)
+class _Named:
+    """A style that is named at a place of the text; the likelier it is meant, the sooner it comes."""
+
+    rank: int  # 0 its own name, 1 an alias, 2 inside the name of an instrument
+    start: int
+    end: int
+    style: str
+    share: float | None = None  # percent, if one is said
 
 
 @dataclass(frozen=True)
@@ -35,7 +58,7 @@ class PromptFacts:
     """What was found; None or () where the prompt says nothing.
 
     `styles` holds every style that is named, the likeliest first: a style's own name before an alias, then by place.
-    `instruments` and `without` hold names that find_instrument knows.
+    `instruments` holds names that find_instrument knows, `without` those that instruments.forbidden does.
     """
 
     tempo: float | None = None  # BPM
@@ -44,6 +67,7 @@ class PromptFacts:
     bars: int | None = None
     duration: float | None = None  # seconds
     styles: tuple[str, ...] = ()
+    blend: str | None = None  # as blending.Blend writes it, "70% jazz, 30% house"
     moods: tuple[str, ...] = ()  # first words of the mood lines
     instruments: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -66,24 +90,20 @@ def parse_prompt(text: str) -> PromptFacts:
     plain = text.replace("♯", "#").replace("♭", "b").replace("’", "'").replace("–", "-")
     lower = plain.lower()
     without, rest = _without(lower)
-    styles, instruments, rest = _names(rest)
+    named, instruments, unnamed = _names(rest)
     return PromptFacts(
         tempo=_tempo(lower),
         key=_key(plain),
         meter=_meter(lower),
         bars=_bars(lower),
         duration=_duration(lower),
-        styles=styles,
-        moods=_moods(rest),
+        styles=tuple(dict.fromkeys(each.style for each in named)),
+        blend=_blend(named, rest),
+        moods=_moods(unnamed),
         instruments=instruments,
         without=without,
         only=bool(instruments) and not without and _is_only(lower),
     )
-
-
-def mood_names() -> list[str]:
-    """The plain word of every mood, in the order of the vocabulary."""
-    return [line[0] for line in vocabulary()["moods"]]
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------
@@ -168,127 +188,77 @@ def _spell(letter: str, accidental: str, mode: str) -> str:
 # --- names --------------------------------------------------------------------------------------------------------
 
 
-def _phrases(names: Iterable[str], plural: bool = False) -> str:
-    """A pattern for any of the names, the longest first; blanks and hyphens in them do not matter."""
-    words = sorted({name.lower() for name in names}, key=lambda name: (-len(name), name))
-    body = "|".join(GAP.join(re.escape(word) for word in re.split(r"[\s_-]+", name) if word) for name in words)
-    return rf"(?<![\w#])(?:{body}){'s?' if plural else ''}(?![\w#])"
-
-
-def _bare(phrase: str) -> str:
-    return re.sub(r"[\s_-]+", "", phrase.lower())
-
-
-@cache
-def _style_phrases() -> dict[str, tuple[str, bool]]:
-    """Phrase -> (style, whether it is the style's own name)."""
-    table = {name.replace("_", " "): (name, True) for name in style_names()}
-    for name in style_names():
-        for alias in load_style(name).aliases:
-            table.setdefault(alias, (name, False))
-    for name in style_names():
-        words = vocabulary()["styles"].get(name, {"names": (), "full": ()})
-        for phrase in (*words["names"], *words["full"]):
-            table.setdefault(re.sub(r"^(an?|the|some) ", "", phrase), (name, False))
-    return table
-
-
-@cache
-def _style_pattern() -> tuple[re.Pattern[str], dict[str, tuple[str, bool]]]:
-    phrases = _style_phrases()
-    return re.compile(_phrases(phrases)), {_bare(phrase): phrases[phrase] for phrase in reversed(phrases)}
-
-
-@cache
-def _instrument_table() -> dict[str, str]:
-    """Bare phrase -> a name that find_instrument knows."""
-    table = {_bare(name): name for name in instrument_names()}
-    for line in vocabulary()["instruments"]:
-        for name in line:
-            if _bare(name).removesuffix("s") in table:
-                table.setdefault(_bare(name), name)  # "drums" stays as it is typed
-        known = [table[_bare(name)] for name in line if _bare(name) in table]
-        for name in line if known else ():
-            table.setdefault(_bare(name), known[0])
-    return {bare: name for bare, name in table.items() if bare not in NOT_INSTRUMENTS}
-
-
-@cache
-def _instrument_phrases() -> str:
-    words = {*instrument_names(), *(name for line in vocabulary()["instruments"] for name in line)}
-    return _phrases((word for word in words if _bare(word) in _instrument_table()), plural=True)
-
-
-def _instrument(phrase: str) -> str:
-    bare = _bare(phrase)
-    table = _instrument_table()
-    return table[bare] if bare in table else table[bare.removesuffix("s")]
-
-
 def _without(text: str) -> tuple[tuple[str, ...], str]:
     """Find "no drums", "without bass or drums", "drumless"; returns the names and the text without them."""
     found: list[str] = []
-    one = _instrument_phrases()
+    one = forbidden_pattern()
     chain = re.compile(rf"{NEGATION}({one}(?:(?:\s*,\s*|\s*/\s*|\s+(?:and|or|nor)\s+)(?:(?:no|any)\s+)?{one})*)")
 
     def note(match: re.Match[str]) -> str:
-        found.extend(_instrument(phrase) for phrase in re.findall(one, match[1]))
+        found.extend(forbidden_name(phrase) for phrase in re.findall(one, match[1]))
         return " ; "
 
     text = chain.sub(note, text)
     less = re.compile(r"\b(drum|beat|bass|piano|guitar)s?[\s-]?(?:less|free)\b")
     found += ["drums" if word in ("drum", "beat") else word for word in less.findall(text)]
-    return _unique(found), less.sub(" ; ", text)
+    return unique_forbidden(found), less.sub(" ; ", text)
 
 
-def _names(text: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Find styles and instruments; returns them and the text without the instruments."""
-    pattern, table = _style_pattern()
-    ranked: list[tuple[int, int, str]] = []
+def _names(text: str) -> tuple[list[_Named], tuple[str, ...], str]:
+    """Find styles, the likeliest first, and instruments; returns them and the text without the instruments."""
+    found: list[_Named] = []
     blanked = text
-    for match in pattern.finditer(text):
-        style, is_own = table[_bare(match[0])]
-        if match[0] in WEAK_ALIASES or re.search(
-            r"\b(not|no|without|non|never)[\s-]+(?:any\s+)?$", text[: match.start()]
-        ):
+    for match in re.finditer(style_pattern(), text):
+        style, is_own = styles_by_phrase()[bare(match[0])]
+        before = text[: match.start()]
+        share = PERCENT_BEFORE.search(before) or PERCENT_AFTER.match(text[match.end() :])
+        if re.search(rf"{NOT}$", before) or (not share and _is_vague(match[0], before)):
             continue
-        if match[0] in PLAIN_WORDS and SCENE.search(text[: match.start()]):
-            continue
-        guitar = re.match(_instrument_phrases(), text[match.start() :])
+        guitar = re.match(instrument_pattern(), text[match.start() :])
         inside = guitar is not None and len(guitar[0]) > len(match[0])  # "jazz guitar", "acoustic guitar"
         if is_own or not inside:
-            ranked.append((2 if inside else 0 if is_own else 1, match.start(), style))
+            rank = 2 if inside else 0 if is_own else 1
+            found.append(_Named(rank, match.start(), match.end(), style, float(share[1]) if share else None))
         if not inside and not match[0].startswith(("piano", "string")):  # "piano sonata" names both
             blanked = blanked[: match.start()] + "~" * len(match[0]) + blanked[match.end() :]
-    named = [row for row in ranked if row[0] < 2] or ranked  # "jazz guitar" says jazz only if nothing else does
-    styles = [style for _, _, style in sorted(named)]
-    spans = list(re.finditer(_instrument_phrases(), blanked))
-    instruments = _unique([_instrument(match[0]) for match in spans])
+    named = [each for each in found if each.rank < 2] or found  # "jazz guitar" says jazz only if nothing else does
+    spans = list(re.finditer(instrument_pattern(), blanked))
+    instruments = unique_instruments([instrument_of(match[0]) for match in spans])
     for match in spans:
         blanked = blanked[: match.start()] + "~" * len(match[0]) + blanked[match.end() :]
-    return tuple(dict.fromkeys(styles)), instruments, blanked
+    return sorted(named), instruments, blanked
 
 
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Keep the first of several names of one instrument."""
-    return tuple({find_instrument(name): name for name in reversed(list(names))}.values())[::-1]
+def _is_vague(phrase: str, before: str) -> bool:
+    """Whether a style's name says too little where it stands."""
+    return phrase in WEAK_ALIASES or (phrase in PLAIN_WORDS and SCENE.search(before) is not None)
+
+
+def _blend(named: list[_Named], text: str) -> str | None:
+    """Read "70% jazz, 30% house", or "jazz meets house" as halves; None where one style is meant, or nobody knows.
+
+    Raises:
+        ConfigError: shares that do not sum to 100 %.
+    """
+    shares = [(each.style, each.share) for each in named if each.share is not None]
+    if len(shares) > 1:
+        return str(Blend.of(shares))
+    in_order = sorted((each for each in named if each.rank < 2), key=lambda each: each.start)
+    for one, two in zip(in_order, in_order[1:], strict=False):
+        if one.style != two.style and JOINED.fullmatch(text[one.end : two.start]):
+            return str(Blend.of([(one.style, 50.0), (two.style, 50.0)]))
+    return None
 
 
 def _is_only(text: str) -> bool:
     """Whether the prompt wants the named instruments and nothing else ("solo piano", "just piano and bass")."""
-    one = _instrument_phrases()
+    one = instrument_pattern()
     pair = rf"{one}(?:\s+(?:and|&)\s+{one})?"
     alone = re.search(rf"\b(?:solo|unaccompanied)\s+(?:[a-z]+\s+)?{one}|{pair}\s+(?:only|alone)\b", text)
     just = re.search(rf"\b(?:just|only)\s+(?:an?\s+|the\s+)?{pair}\s*(?:$|[,.;!])", text)
     return bool(alone or just)
 
 
-@cache
-def _mood_table() -> dict[str, str]:
-    lines = reversed(vocabulary()["moods"])
-    return {_bare(word): line[0] for line in lines for word in line if word not in NOT_MOODS}
-
-
 def _moods(text: str) -> tuple[str, ...]:
-    words = (word for line in vocabulary()["moods"] for word in line if word not in NOT_MOODS)
-    return tuple(dict.fromkeys(_mood_table()[_bare(match[0])] for match in re.finditer(_phrases(words), text)))
+    found = [m for m in re.finditer(mood_pattern(), text) if not re.search(rf"{NOT}$", text[: m.start()])]
+    return tuple(dict.fromkeys(mood_words()[bare(match[0])] for match in found))

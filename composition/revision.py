@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConfigError
+from .blending import Blend
 from .casting import Cast
+from .manner import style_of
 from .plan import METERS, MusicalPlan
 from .planner import Constraints, plan_music
 from .prompt import parse_prompt
 from .score import ROLES
-from .style import load_style
 from .theory import MODES, Key
 from .timing import FASTEST, SLOWEST, snap_tempo
 
@@ -33,7 +34,8 @@ class Wishes:
     pace: float = 1.0  # how many times as fast, if `tempo` says nothing
     key: str | None = None  # or a mode alone
     meter: str | None = None
-    style: str | None = None
+    style: str | None = None  # one, or a blend
+    mood: str | None = None  # names with commas
     chords: Sequence[str] = ()  # one entry a bar
     sections: Sequence[str] = ()
     instruments: Sequence[str] = ()  # who joins, or takes over a role
@@ -55,8 +57,14 @@ def read_wishes(prompt: str) -> Wishes:
     for much, word in re.findall(r"\b(much\s+|a lot\s+)?(faster|slower)\b", prompt.lower()):
         pace *= (FASTER if word == "faster" else 1 / FASTER) ** (2 if much else 1)
     meter = facts.meter if facts.meter in METERS else None
-    said = {"style": facts.style, "instruments": facts.instruments, "without": facts.without, "only": facts.only}
-    return Wishes(tempo=facts.tempo, pace=pace, key=facts.key, meter=meter, **said)  # type: ignore[arg-type]
+    said = {
+        "style": facts.blend or facts.style,
+        "instruments": facts.instruments,
+        "without": facts.without,
+        "only": facts.only,
+    }
+    mood = ", ".join(facts.moods) or None
+    return Wishes(tempo=facts.tempo, pace=pace, key=facts.key, meter=meter, mood=mood, **said)  # type: ignore[arg-type]
 
 
 def next_bar(plan: MusicalPlan, second: float) -> float | None:
@@ -69,7 +77,8 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
     """Write the plan of the rest of a piece; what nobody wishes to be different stays as it is.
 
     A new style brings its own tempo, groove and players, and keeps the key. A new key, meter or style brings new
-    chords; otherwise those that were planned for the rest are played.
+    chords; otherwise those that were planned for the rest are played. A new mood changes how they are played, but
+    neither key nor tempo.
 
     Args:
         plan: what played until now.
@@ -81,8 +90,9 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
     """
     if duration < SHORTEST:
         raise ConfigError(f"only {duration:.2f} s are left, and a change needs {SHORTEST} s. Begin a new piece.")
-    style = wishes.style or plan.style
-    is_other_style = load_style(style).name != plan.style
+    now = {plan.style, *plan.blend.values()}
+    is_other_style = wishes.style is not None and {name for name, _ in Blend.parse(wishes.style).shares} != now
+    mood = wishes.mood or plan.mood or None
     key = _key(plan, wishes)
     meter = wishes.meter or plan.meter
     tempo = _tempo(plan, wishes, is_other_style)
@@ -94,20 +104,26 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         chords = _chords_from(plan, start)[:bars]
     told: dict[str, Any] = {"tempo": tempo, "key": key, "meter": meter, "chords": chords, "sections": names}
     if is_other_style:
-        players: dict[str, Any] = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
-        return plan_music(None, Constraints(style=style, duration=duration, seed=plan.seed, **told, **players))
+        return _in_other_style(wishes, Constraints(duration=duration, seed=plan.seed, mood=mood, **told))
     programs, reason = _cast(plan, wishes)
     drums = ("drums",) if "drums" in programs else ()  # for the groove; who plays is known
-    revised = plan_music(None, Constraints(style=style, duration=duration, seed=plan.seed, instruments=drums, **told))
+    told |= {"style": plan.style, "blend": plan.blend, "mood": mood, "instruments": drums}
+    revised = plan_music(None, Constraints(duration=duration, seed=plan.seed, **told))
     is_same_groove = drums and plan.groove and meter == plan.meter
     return replace(
         revised,
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
-        mood=plan.mood,
+        expression=plan.expression if wishes.mood is None else revised.expression,
         decisions={**revised.decisions, "instruments": reason},
     )
+
+
+def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:
+    """Let a new style choose its players."""
+    players = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
+    return plan_music(None, replace(wished, style=wishes.style, **players))  # type: ignore[arg-type]
 
 
 def _key(plan: MusicalPlan, wishes: Wishes) -> str:
@@ -146,7 +162,7 @@ def _chords_from(plan: MusicalPlan, start: float) -> tuple[str, ...]:
 
 def _cast(plan: MusicalPlan, wishes: Wishes) -> tuple[dict[str, int], str]:
     """Who plays: those of the plan, less who leaves, and who joins or takes over."""
-    cast = Cast(load_style(plan.style).roles, tuple(wishes.without), random.Random(f"{plan.seed}:revision"))
+    cast = Cast(style_of(plan).roles, tuple(wishes.without), random.Random(f"{plan.seed}:revision"))
     cast.seat(tuple(wishes.instruments), "user")
     if wishes.only:
         cast.play_alone()

@@ -146,8 +146,8 @@ def merge(facts: Any, predicted: Mapping[str, Finding] | None = None, threshold:
         threshold: a guess less sure than this is dropped, save the style, which something has to decide.
 
     Returns:
-        A Finding for style, tempo, key, mood and instruments. Of several styles named, the classifier picks one. An
-        instrument that the prompt forbids is never guessed.
+        A Finding for style, tempo, key, mood and instruments. Of several styles named, the classifier picks one unless
+        they are to be blended. An instrument that the prompt forbids is never guessed.
     """
     guess = dict(predicted or {})
     found = {name: _trusted(guess.get(name), threshold) for name in FIELDS}
@@ -157,7 +157,9 @@ def merge(facts: Any, predicted: Mapping[str, Finding] | None = None, threshold:
         best = max(facts.styles, key=lambda name: scores.get(name, 0.0))  # the first one named without a classifier
         found["style"] = Finding(best, 1.0, "rule", scores)
     found["instruments"] = _allowed(found["instruments"], facts.without)
-    said = {"tempo": facts.tempo, "key": facts.key, "mood": facts.moods[0] if facts.moods else None}
+    if facts.blend:
+        found["style"] = Finding(facts.blend, 1.0, "rule", found["style"].scores)
+    said = {"tempo": facts.tempo, "key": facts.key, "mood": ", ".join(facts.moods) or None}
     said["instruments"] = facts.instruments or None
     return found | {name: Finding(value, 1.0, "rule") for name, value in said.items() if value is not None}
 

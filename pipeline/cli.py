@@ -7,16 +7,18 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from .. import __version__
 from ..errors import ConfigError, GenAudioError, MissingExtraError
+from . import cli_options as options
 from . import interrupt
 from .cli_batch import register
 from .cli_codec import codec_app, eval_app
 from .cli_doctor import doctor
+from .cli_options import MUSIC, OUTPUT, SAMPLING, option
 
 __all__ = ["main", "run"]
 
@@ -48,85 +50,56 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-def _option(text: str, panel: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
-
-
-MUSIC, SAMPLING, OUTPUT = "Music", "Sampling", "Output"
-Duration = Annotated[
-    float | None, _option("Seconds, at most 3600. Default: what the plan, --bars or the prompt says, or 10.", MUSIC)
-]
-Bpm = Annotated[float | None, _option("Tempo in beats per minute.", MUSIC)]
-KeyName = Annotated[str | None, _option('Such as "A minor" or "F# dorian".', MUSIC)]
-Meter = Annotated[str | None, _option("4/4, 3/4 or 6/8.", MUSIC)]
-Chords = Annotated[str | None, _option('One a bar, repeated: "Am7 D7 Gmaj7", or "Dm7 G7 | C".', MUSIC)]
-Style = Annotated[str | None, _option("One of: gen-audio list styles.", MUSIC)]
-Instruments = Annotated[str | None, _option('Names with commas: "piano, double bass, brushes".', MUSIC)]
-Without = Annotated[
-    list[str] | None,
-    _option("What must not play: drums bass chords lead pad colour, or an instrument. Repeatable.", MUSIC),
-]
-Sections = Annotated[str | None, _option('In order: "intro, verse, chorus, bridge, break, ending".', MUSIC)]
-Bars = Annotated[int | None, _option("Exact number of bars.", MUSIC)]
-Seed = Annotated[int | None, _option("Repeat a piece. Default: drawn, and recorded.", MUSIC)]
-Output = Annotated[Path | None, _option("File or folder. Default: <prompt>-<seed>.wav here.", OUTPUT, "--output", "-o")]
-Format = Annotated[str | None, _option("wav, flac, ogg, mp3 or opus.", OUTPUT)]
-Stems = Annotated[Path | None, _option("Folder for one file per role.", OUTPUT)]
-Loudness = Annotated[str | None, _option('LUFS such as -16, "peak" or "none". Default: -16.', OUTPUT)]
-Overwrite = Annotated[bool, _option("Replace files that exist.", OUTPUT, "--overwrite")]
-AsJson = Annotated[bool, _option("Print JSON.", OUTPUT, "--json")]
-Debug = Annotated[bool, _option("Show the traceback of an error.", OUTPUT, "--debug")]
-Prompt = Annotated[str, typer.Argument(help='What to play, such as "lofi jazz piano".', show_default=False)]
-
-
 @player.command(epilog=EPILOG)
 def play(
     context: typer.Context,
-    prompt: Prompt,
-    duration: Duration = None,
-    seed: Seed = None,
-    style: Style = None,
-    bpm: Bpm = None,
-    key: KeyName = None,
-    meter: Meter = None,
-    chords: Chords = None,
-    instruments: Instruments = None,
-    without: Without = None,
-    sections: Sections = None,
-    bars: Bars = None,
-    plan: Annotated[Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
+    prompt: options.Prompt,
+    duration: options.Duration = None,
+    seed: options.Seed = None,
+    style: options.Style = None,
+    mood: options.Mood = None,
+    bpm: options.Bpm = None,
+    key: options.KeyName = None,
+    meter: options.Meter = None,
+    chords: options.Chords = None,
+    instruments: options.Instruments = None,
+    without: options.Without = None,
+    negative_prompt: options.NegativePrompt = None,
+    sections: options.Sections = None,
+    bars: options.Bars = None,
+    plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     melody: Annotated[
-        Path | None, _option("A recording whose tune a melody model follows, such as MusicGen-melody.", MUSIC)
+        Path | None, option("A recording whose tune a melody model follows, such as MusicGen-melody.", MUSIC)
     ] = None,
     continue_from: Annotated[
-        Path | None, _option("A recording that a MusicGen goes on from; --duration counts it in.", MUSIC, "--continue")
+        Path | None, option("A recording that a MusicGen goes on from; --duration counts it in.", MUSIC, "--continue")
     ] = None,
     model: Annotated[
-        str, _option("A name of gen-audio models, a folder, or a MusicGen of the hub: owner/name[@revision].", SAMPLING)
+        str, option("A name of gen-audio models, a folder, or a MusicGen of the hub: owner/name[@revision].", SAMPLING)
     ] = "etude",
-    device: Annotated[str, _option("cpu (which is auto), or cuda or cuda:N, an NVIDIA GPU.", SAMPLING)] = "auto",
-    precision: Annotated[str, _option("auto, fp32, bf16, int8 or int4, of the transformer.", SAMPLING)] = "auto",
-    executor: Annotated[str, _option("auto, native (compiled here), reference or graph (GPU).", SAMPLING)] = "auto",
-    num_samples: Annotated[int | None, _option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
-    guidance_scale: Annotated[float | None, _option("Pull towards the text; 1 is off.", SAMPLING)] = None,
-    plan_guidance: Annotated[float | None, _option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,
-    rung: Annotated[str | None, _option("What the network is told: text, plan or notes (all).", SAMPLING)] = None,
-    temperature: Annotated[float | None, _option("0 takes the likeliest code.", SAMPLING)] = None,
-    top_k: Annotated[int | None, _option("Keep the k likeliest codes.", SAMPLING)] = None,
-    top_p: Annotated[float | None, _option("Keep the likeliest codes that sum to p.", SAMPLING)] = None,
-    min_p: Annotated[float | None, _option("Keep codes above p times the likeliest.", SAMPLING)] = None,
+    device: Annotated[str, option("cpu (which is auto), or cuda or cuda:N, an NVIDIA GPU.", SAMPLING)] = "auto",
+    precision: Annotated[str, option("auto, fp32, bf16, int8 or int4, of the transformer.", SAMPLING)] = "auto",
+    executor: Annotated[str, option("auto, native (compiled here), reference or graph (GPU).", SAMPLING)] = "auto",
+    num_samples: Annotated[int | None, option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
+    guidance_scale: Annotated[float | None, option("Pull towards the text; 1 is off.", SAMPLING)] = None,
+    plan_guidance: Annotated[float | None, option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,
+    rung: Annotated[str | None, option("What the network is told: text, plan or notes (all).", SAMPLING)] = None,
+    temperature: Annotated[float | None, option("0 takes the likeliest code.", SAMPLING)] = None,
+    top_k: Annotated[int | None, option("Keep the k likeliest codes.", SAMPLING)] = None,
+    top_p: Annotated[float | None, option("Keep the likeliest codes that sum to p.", SAMPLING)] = None,
+    min_p: Annotated[float | None, option("Keep codes above p times the likeliest.", SAMPLING)] = None,
     role_seed: Annotated[
-        list[str] | None, _option("Play one role anew, the others unchanged: lead=5. Repeatable.", SAMPLING)
+        list[str] | None, option("Play one role anew, the others unchanged: lead=5. Repeatable.", SAMPLING)
     ] = None,
-    output: Output = None,
-    format: Format = None,
-    stems: Stems = None,
-    loudness: Loudness = None,
-    stream: Annotated[str | None, _option("-: a WAV on standard output while it is made: | aplay", OUTPUT)] = None,
-    listen: Annotated[bool, _option("Typed lines change the stream at the next bar.", OUTPUT, "--listen")] = False,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    output: options.Output = None,
+    format: options.Format = None,
+    stems: options.Stems = None,
+    loudness: options.Loudness = None,
+    stream: Annotated[str | None, option("-: a WAV on standard output while it is made: | aplay", OUTPUT)] = None,
+    listen: Annotated[bool, option("Typed lines change the stream at the next bar.", OUTPUT, "--listen")] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     """Words in, music out: gen-audio "lofi jazz piano" writes a WAV and, beside it, a JSON that explains it."""
@@ -138,31 +111,31 @@ def play(
 @app.command()
 def compose(
     context: typer.Context,
-    prompt: Prompt,
-    duration: Duration = None,
-    seed: Seed = None,
-    style: Style = None,
-    bpm: Bpm = None,
-    key: KeyName = None,
-    meter: Meter = None,
-    chords: Chords = None,
-    instruments: Instruments = None,
-    without: Without = None,
-    sections: Sections = None,
-    bars: Bars = None,
-    from_plan: Annotated[
-        Path | None, _option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)
-    ] = None,
-    soundfont: Annotated[Path | None, _option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,
-    output: Output = None,
-    format: Format = None,
-    midi: Annotated[Path | None, _option("Also write the notes as a MIDI file.", OUTPUT)] = None,
-    plan: Annotated[Path | None, _option("Also write the plan as a JSON file.", OUTPUT)] = None,
-    stems: Stems = None,
-    loudness: Loudness = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    prompt: options.Prompt,
+    duration: options.Duration = None,
+    seed: options.Seed = None,
+    style: options.Style = None,
+    mood: options.Mood = None,
+    bpm: options.Bpm = None,
+    key: options.KeyName = None,
+    meter: options.Meter = None,
+    chords: options.Chords = None,
+    instruments: options.Instruments = None,
+    without: options.Without = None,
+    negative_prompt: options.NegativePrompt = None,
+    sections: options.Sections = None,
+    bars: options.Bars = None,
+    from_plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
+    soundfont: Annotated[Path | None, option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,
+    output: options.Output = None,
+    format: options.Format = None,
+    midi: Annotated[Path | None, option("Also write the notes as a MIDI file.", OUTPUT)] = None,
+    plan: Annotated[Path | None, option("Also write the plan as a JSON file.", OUTPUT)] = None,
+    stems: options.Stems = None,
+    loudness: options.Loudness = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
 ) -> None:
     """Compose by rules and play it through a SoundFont; no network plays, and the file says so."""
     from .composing import compose
@@ -173,10 +146,10 @@ def compose(
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A sound file.", show_default=False)],
-    output: Annotated[Path | None, _option("Write the picture to this PNG.", OUTPUT, "--output", "-o")] = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    output: Annotated[Path | None, option("Write the picture to this PNG.", OUTPUT, "--output", "-o")] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
 ) -> None:
     """Tell duration, loudness, tempo, key and chords of a sound; -o draws waveform, spectrogram, chroma and beats."""
     from ..evaluation.inspection import inspect_file
@@ -194,7 +167,7 @@ def convert(
     dtype: Annotated[str, typer.Option(help="Type of the transformer's weights: fp32, bf16 or fp16.")] = "fp32",
     text_encoder: Annotated[Path | None, typer.Option(help="Folder of the T5 of an audiocraft model.")] = None,
     codec: Annotated[Path | None, typer.Option(help="Folder of the EnCodec of an audiocraft model.")] = None,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Write the weights of a MusicGen as a model folder of ours: one file, verified by its hash, for --model OUT."""
     from .convert import convert as write_folder
@@ -203,7 +176,7 @@ def convert(
 
 
 @app.command()
-def models(as_json: AsJson = False, debug: Debug = False) -> None:
+def models(as_json: options.AsJson = False, debug: options.Debug = False) -> None:
     """List the installed models: name, size, hash, licence."""
     from .commands import list_models
 
@@ -215,8 +188,8 @@ def list_(
     kind: Annotated[
         str, typer.Argument(help="codecs, conditioners, instruments, moods, patterns, samplers or styles.")
     ],
-    as_json: AsJson = False,
-    debug: Debug = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
 ) -> None:
     """List the names of one kind."""
     from .commands import list_names
@@ -233,7 +206,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics, weights.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: --set lm.width=384.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in a folder that holds a run.")] = False,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Run one stage of training; it can be killed at any time and goes on with --resume."""
     from ..training.command import run_stage

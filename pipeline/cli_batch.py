@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from .cli_options import option
+
 __all__ = ["register"]
-
-
-def _option(text: str, panel: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
 
 
 ROWS, OUTPUT, RUN, WORKERS = "Rows", "Output", "Run", "Workers"
@@ -25,50 +23,50 @@ def batch(
             help="What to render: .jsonl, .csv, .tsv, .parquet, .txt with a prompt a line, or a folder of datasets."
         ),
     ] = None,
-    output: Annotated[Path, _option("Folder to write, or to go on with.", OUTPUT, "--output", "-o")] = ...,  # type: ignore[assignment]
-    layout: Annotated[str | None, _option("audiofolder (default), webdataset or parquet.", OUTPUT)] = None,
-    format: Annotated[str | None, _option("flac (default), wav, ogg, mp3 or opus.", OUTPUT)] = None,
-    loudness: Annotated[str | None, _option('LUFS such as -16 (default), "peak" or "none".', OUTPUT)] = None,
-    sample_rate: Annotated[int | None, _option("Hz. Default: the model's.", OUTPUT)] = None,
+    output: Annotated[Path, option("Folder to write, or to go on with.", OUTPUT, "--output", "-o")] = ...,  # type: ignore[assignment]
+    layout: Annotated[str | None, option("audiofolder (default), webdataset or parquet.", OUTPUT)] = None,
+    format: Annotated[str | None, option("flac (default), wav, ogg, mp3 or opus.", OUTPUT)] = None,
+    loudness: Annotated[str | None, option('LUFS such as -16 (default), "peak" or "none".', OUTPUT)] = None,
+    sample_rate: Annotated[int | None, option("Hz. Default: the model's.", OUTPUT)] = None,
     keep_codes: Annotated[
-        bool | None, _option("Keep the codes, for --from-codes.", OUTPUT, "--keep-codes/--no-keep-codes")
+        bool | None, option("Keep the codes, for --from-codes.", OUTPUT, "--keep-codes/--no-keep-codes")
     ] = None,
-    per_file: Annotated[int | None, _option("Sounds in a tar or Parquet file. Default: 1000.", OUTPUT)] = None,
-    licence: Annotated[str | None, _option("Of the data set, for its card. Default: the model's.", OUTPUT)] = None,
-    duration: Annotated[float | None, _option("Seconds, for rows that do not say.", ROWS)] = None,
-    num_samples: Annotated[int | None, _option("Sounds a row, for rows that do not say.", ROWS)] = None,
+    per_file: Annotated[int | None, option("Sounds in a tar or Parquet file. Default: 1000.", OUTPUT)] = None,
+    licence: Annotated[str | None, option("Of the data set, for its card. Default: the model's.", OUTPUT)] = None,
+    duration: Annotated[float | None, option("Seconds, for rows that do not say.", ROWS)] = None,
+    num_samples: Annotated[int | None, option("Sounds a row, for rows that do not say.", ROWS)] = None,
     set_: Annotated[
         list[str] | None,
-        _option("A parameter for rows that do not give it: tempo=90. Repeatable.", ROWS, "--set"),
+        option("A parameter for rows that do not give it: tempo=90. Repeatable.", ROWS, "--set"),
     ] = None,
-    prompt_column: Annotated[str, _option("The column that holds the prompt.", ROWS)] = "prompt",
+    prompt_column: Annotated[str, option("The column that holds the prompt.", ROWS)] = "prompt",
     carry: Annotated[
-        list[str] | None, _option("A column that is no parameter, though its name is nearly one's. Repeatable.", ROWS)
+        list[str] | None, option("A column that is no parameter, though its name is nearly one's. Repeatable.", ROWS)
     ] = None,
-    model: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "etude",
-    device: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
-    precision: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
-    executor: Annotated[str, _option("As for gen-audio PROMPT.", RUN)] = "auto",
-    shard: Annotated[str | None, _option("Make part i of n, such as 2/8; parts may run side by side.", RUN)] = None,
-    limit: Annotated[int | None, _option("Make at most so many.", RUN, min=0)] = None,
-    retry_failed: Annotated[bool, _option("Try again what failed in an earlier run.", RUN, "--retry-failed")] = False,
-    dry_run: Annotated[bool, _option("Tell how many, how long, how much; write nothing.", RUN, "--dry-run")] = False,
-    from_codes: Annotated[Path | None, _option("Decode the codes kept in this folder again.", RUN)] = None,
-    levels: Annotated[int | None, _option("With --from-codes: codebooks to decode, coarse ones first.", RUN)] = None,
+    model: Annotated[str, option("As for gen-audio PROMPT.", RUN)] = "etude",
+    device: Annotated[str, option("As for gen-audio PROMPT.", RUN)] = "auto",
+    precision: Annotated[str, option("As for gen-audio PROMPT.", RUN)] = "auto",
+    executor: Annotated[str, option("As for gen-audio PROMPT.", RUN)] = "auto",
+    shard: Annotated[str | None, option("Make part i of n, such as 2/8; parts may run side by side.", RUN)] = None,
+    limit: Annotated[int | None, option("Make at most so many.", RUN, min=0)] = None,
+    retry_failed: Annotated[bool, option("Try again what failed in an earlier run.", RUN, "--retry-failed")] = False,
+    dry_run: Annotated[bool, option("Tell how many, how long, how much; write nothing.", RUN, "--dry-run")] = False,
+    from_codes: Annotated[Path | None, option("Decode the codes kept in this folder again.", RUN)] = None,
+    levels: Annotated[int | None, option("With --from-codes: codebooks to decode, coarse ones first.", RUN)] = None,
     engine: Annotated[
-        str, _option("Who plays: process (this one), or ray (workers on this machine or a cluster).", WORKERS)
+        str, option("Who plays: process (this one), or ray (workers on this machine or a cluster).", WORKERS)
     ] = "process",
-    workers: Annotated[int | None, _option("Processes that play. Default: as many as fit.", WORKERS)] = None,
-    worker_cpus: Annotated[float | None, _option("Cores of each. Default: 1.", WORKERS)] = None,
+    workers: Annotated[int | None, option("Processes that play. Default: as many as fit.", WORKERS)] = None,
+    worker_cpus: Annotated[float | None, option("Cores of each. Default: 1.", WORKERS)] = None,
     worker_gpus: Annotated[
-        float | None, _option("GPUs of each; 0.5 is two workers on a GPU. Default: 0.", WORKERS)
+        float | None, option("GPUs of each; 0.5 is two workers on a GPU. Default: 0.", WORKERS)
     ] = None,
     ray_address: Annotated[
         str | None,
-        _option('A cluster that is there: "auto" or host:port. Default: one of this machine for this run.', WORKERS),
+        option('A cluster that is there: "auto" or host:port. Default: one of this machine for this run.', WORKERS),
     ] = None,
-    as_json: Annotated[bool, _option("Print the summary as JSON.", RUN, "--json")] = False,
-    debug: Annotated[bool, _option("Show the traceback of an error.", RUN, "--debug")] = False,
+    as_json: Annotated[bool, option("Print the summary as JSON.", RUN, "--json")] = False,
+    debug: Annotated[bool, option("Show the traceback of an error.", RUN, "--debug")] = False,
 ) -> int:
     """Render a data set: gen-audio batch prompts.jsonl -o data. Run it again to go on; what is done stays done."""
     from .batch.command import batch as run

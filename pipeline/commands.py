@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import registry
 from ..composition.instruments import instrument_names
+from ..composition.moods import mood_places
 from ..composition.plan import MusicalPlan
 from ..composition.style import load_style, style_names
 from ..errors import ConfigError, UnknownNameError
@@ -232,7 +233,10 @@ def list_names(kind: str, as_json: bool = False) -> None:
     elif kind == "styles":
         names = {name: load_style(name).description for name in style_names()}
     elif kind == "moods":
-        names = dict.fromkeys(sorted({mood for name in style_names() for mood in load_style(name).moods}), "")
+        names = {
+            name: ", ".join(f"{axis} {value:+.1f}" for axis, value in place.items())
+            for name, place in mood_places().items()
+        }
     else:
         names = dict.fromkeys(instrument_names(), "")
     if as_json:

@@ -10,15 +10,16 @@ from typing import Any
 
 from ..audio import Waveform
 from ..composition.arranger import arrange
+from ..composition.manner import style_of
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, plan_music
 from ..composition.prompt import parse_prompt
 from ..composition.renderer import Renderer
 from ..composition.score import Score
-from ..composition.style import load_style
 from ..errors import ConfigError
 from . import sidecar
+from .agreement import heed_negative
 from .commands import read_params, read_plan, report
 from .mixer import HEADROOM, mix, place
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
@@ -32,6 +33,7 @@ def compose(options: Mapping[str, Any]) -> None:
     prompt = check_prompt(options["prompt"])
     source = options["from_plan"]
     params = read_params(prompt, options, read_plan(source))
+    heed_negative(params)
     if params.num_samples != 1 or params.seed is None:
         raise ConfigError("compose makes one piece. Leave --num-samples out.")
     inputs = [source] if source else []
@@ -52,7 +54,7 @@ def compose(options: Mapping[str, Any]) -> None:
     clock = time.perf_counter()
     stems = renderer.render(score)
     rate = renderer.sample_rate
-    mixed = mix(stems, score.tracks, load_style(plan.style).effects, sample_rate=rate, seed=plan.seed)
+    mixed = mix(stems, score.tracks, style_of(plan).effects, sample_rate=rate, seed=plan.seed)
     waveform = Waveform(mixed, rate).normalise(params.loudness)
     timings["render"] = time.perf_counter() - clock
 
@@ -72,10 +74,10 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
         return params.plan
     facts = parse_prompt(prompt)
     said = Attributes(
-        style=facts.style,
+        style=facts.blend or facts.style,
         tempo=facts.tempo,
         key=facts.key,
-        mood=facts.moods[0] if facts.moods else None,
+        mood=", ".join(facts.moods) or None,
         instruments=facts.instruments,
         only=facts.only,
     )

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from ..composition.arranger import arrange
+from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.revision import Wishes, next_bar, read_wishes, revise
 from ..composition.score import ROLES, Score
-from ..composition.style import load_style
 from ..errors import ConfigError
 from .executors.base import Choosing
 from .fuse import Fused
@@ -175,7 +175,7 @@ class Live:
 
     def _scene(self, part: Part) -> Scene:
         tracks = {ROLES.index(track.role): track for track in part.score.tracks if track.role in part.roles}
-        effects = load_style(part.plan.style).effects
+        effects = style_of(part.plan).effects
         return Scene(part.first * self.pipeline.codec.hop_length, tracks, effects, part.plan.seed)
 
     def changes(self) -> list[dict[str, Any]]:

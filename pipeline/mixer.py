@@ -16,6 +16,7 @@ from .blockwise import blockwise
 __all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place"]
 
 FADE = 0.05  # seconds from one scene to the next
+TREBLE_HZ = 2000.0  # above which an expression's treble is raised or lowered
 HEADROOM = np.float32(0.6)  # stems at -20 dBFS each sum to peaks above 1; effects and limiter want room
 
 
@@ -88,6 +89,8 @@ def _finish(sound: np.ndarray, start: int, effects: Mapping[str, Any], sample_ra
         sound = fx.tape(sound, sample_rate=sample_rate, amount=effects["tape"], seed=seed, start=start)
     if effects.get("lowpass_hz"):
         sound = fx.low_pass(sound, sample_rate=sample_rate, cutoff_hz=effects["lowpass_hz"])
+    if effects.get("treble_db"):
+        sound = fx.high_shelf(sound, sample_rate=sample_rate, corner_hz=TREBLE_HZ, gain_db=effects["treble_db"])
     if effects.get("vinyl"):
         sound = fx.vinyl(sound, sample_rate=sample_rate, amount=effects["vinyl"], seed=seed, start=start)
     if effects.get("width"):

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .long_form import LongPiece
 from .musicgen_checkpoint import MusicGenParts
+from .musicgen_told import Chroma, Words, fuse, read_words
 from .noise import GumbelNoise
 from .params import GenerationParams, resolve_params
 from .patterns.delay import Delay
@@ -40,8 +40,18 @@ __all__ = ["MusicGen"]
 logger = logging.getLogger(__name__)
 WINDOW, STRIDE = 30.0, 18.0  # seconds that the model hears at once, and from one window's start to the next
 MIX = "mix"
-Chroma = Callable[[float], Tensor]  # second -> [F, 12]
-PLAYING = ("duration", "seed", "num_samples", "guidance_scale", "temperature", "top_k", "top_p", "min_p", "loudness")
+PLAYING = (
+    "negative_prompt",
+    "duration",
+    "seed",
+    "num_samples",
+    "guidance_scale",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "loudness",
+)
 PLANNING = ("plan", "chords", "tempo", "key", "meter", "style", "sections", "bars")  # what a melody model can be given
 
 
@@ -85,13 +95,19 @@ class MusicGen(Pipeline):
                     "Say it in the prompt, or use a model that plays from a plan, such as etude."
                 )
         settled = resolve_params(None, **params)
+        own = self.config["sampling"]
+        scale = own["guidance_scale"] if settled.guidance_scale is None else settled.guidance_scale
+        if settled.negative_prompt is not None and scale == 1:
+            raise ConfigError(
+                "guidance_scale is 1, which is off, and a negative prompt is what guidance pulls away from. Raise it, "
+                "or leave the negative prompt out."
+            )
         if settled.melody is not None and any(params.get(name) is not None for name in PLANNING):
             raise ConfigError("a melody was given, and a plan or chords to make one from. Give one of them.")
         rules = (settled.top_k, settled.top_p, settled.min_p)
-        own = self.config["sampling"]
         return dataclasses.replace(
             settled,
-            guidance_scale=own["guidance_scale"] if settled.guidance_scale is None else settled.guidance_scale,
+            guidance_scale=scale,
             top_k=own["top_k"] if rules == (None, None, None) and settled.temperature else settled.top_k,
         )
 
@@ -102,11 +118,11 @@ class MusicGen(Pipeline):
     def begin(self, prompt: str, params: GenerationParams, seed: int) -> Begun:
         """Read the prompt and what else the model is told, and make ready to play; `params` are settled."""
         clock = Clock()
-        text = self.parts.text(**self.parts.text.prepare([prompt]))
+        words = self._told(prompt, params)
         plan = self._plan(prompt, params, seed)
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
-        piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
+        piece = self._piece(words, chroma, self._given(params, duration), duration, params, seed)
         clock.stop("compose")
 
         def finish(codes: Tensor) -> Generation:  # [1, K, T]
@@ -125,15 +141,18 @@ class MusicGen(Pipeline):
                 params=params,
                 timings=clock.seconds,
                 model=self.facts,
-                provenance=self._provenance_of(heard, plan),
+                provenance=self._provenance_of(heard, plan, params),
             )
 
         return Begun(piece, piece.num_frames, finish)
 
-    def _provenance_of(self, heard: str, plan: MusicalPlan | None) -> dict[str, Any]:
+    def _provenance_of(self, heard: str, plan: MusicalPlan | None, params: GenerationParams) -> dict[str, Any]:
         """Stage -> what made it."""
+        read = {"text": "T5, every word of the prompt", "melody": heard}
+        if params.negative_prompt is not None:
+            read["negative_prompt"] = "T5, told to the pass that guidance pulls away from"
         return {
-            "understand": {"text": "T5, every word of the prompt", "melody": heard},
+            "understand": read,
             "compose": "nobody" if plan is None else "gen_audio.composition, for the melody alone",
             "perform": f"{self.name}, {self.parts.lm.n_q} codebooks, windows of {WINDOW:g} s every {STRIDE:g} s",
             "decode": f"EnCodec, {self.sample_rate} Hz",
@@ -145,7 +164,7 @@ class MusicGen(Pipeline):
         from .composing import make_plan
 
         asked = any(getattr(params, name) is not None for name in PLANNING)
-        return make_plan(prompt, dataclasses.replace(params, seed=seed)) if asked else None
+        return make_plan(prompt, dataclasses.replace(params, seed=seed, negative_prompt=None)) if asked else None
 
     def _melody(self, params: GenerationParams, plan: MusicalPlan | None) -> tuple[Chroma | None, str]:
         """What gives the chroma of a window by its first second, if there is a melody, and where it came from."""
@@ -166,24 +185,19 @@ class MusicGen(Pipeline):
         length = min(round(WINDOW * rate), samples.shape[1])
         return lambda second: melody.chroma(_from(samples.T, round(second * rate), length).T, rate), str(params.melody)
 
-    def conditions(self, text: Condition, chroma: Chroma | None, guided: bool, start: int) -> Fused:
-        """What the window that starts at frame `start` is told; guided: once with everything and once with nothing.
+    def _told(self, prompt: str, params: GenerationParams) -> Words:
+        return read_words(self.parts.text, prompt, params.negative_prompt)
 
-        Args:
-            text: [B, N, D].
-            chroma: gives [F, 12] of the window that starts at a second; or None.
-        """
-        rows, passes, melody = len(text.tensor), 1 + guided, self.parts.melody
-        if melody is None:
-            return Fused(rows, passes, cross=text.tensor, cross_mask=text.mask)
-        said = chroma(start / self.codec.frame_rate) if chroma is not None else melody.silence(1)
-        told = torch.stack([said, melody.silence(len(said))][:passes]).repeat_interleave(rows, 0)
-        words = torch.cat([text.tensor, torch.zeros_like(text.tensor)][:passes])
-        return Fused(rows, passes, prefix=torch.cat((melody(told).tensor.type_as(words), words), 1))
+    def conditions(
+        self, text: Condition, chroma: Chroma | None, guided: bool, start: int, negative: Condition | None = None
+    ) -> Fused:
+        """What the window that starts at frame `start` is told; see `musicgen_told.fuse`."""
+        second = start / self.codec.frame_rate
+        return fuse(text, negative, self.parts.melody, chroma, second, passes=1 + guided)
 
     def _piece(
         self,
-        text: Condition,
+        words: Words,
         chroma: Chroma | None,
         given: Tensor | None,
         duration: float,
@@ -196,7 +210,7 @@ class MusicGen(Pipeline):
         return LongPiece(
             self.executor,
             self.pattern,
-            functools.partial(self.conditions, text, chroma, len(guidance.passes) > 1),
+            functools.partial(self.conditions, words[0], chroma, len(guidance.passes) > 1, negative=words[1]),
             Choosing(build_sampler(sampling), guidance, GumbelNoise([seed], [0], n_q=lm.n_q, card=lm.card)),
             num_frames=self._num_frames(duration),
             window=round(WINDOW * rate),
@@ -243,18 +257,18 @@ class MusicGen(Pipeline):
         return codes[0].unflatten(0, (-1, self.parts.channels)).transpose(0, 1).to(self.codec.device)
 
     def _stream_one(self, prompt: str, params: GenerationParams, seed: int) -> SoundStream:
-        text = self.parts.text(**self.parts.text.prepare([prompt]))
+        words = self._told(prompt, params)
         plan = self._plan(prompt, params, seed)
         chroma, heard = self._melody(params, plan)
         duration = plan.duration if plan is not None else params.duration or 0.0
-        piece = self._piece(text, chroma, self._given(params, duration), duration, params, seed)
+        piece = self._piece(words, chroma, self._given(params, duration), duration, params, seed)
         blocks = (self._sides(block) for block in in_blocks(play(piece), self.codec.context))
         pieces = (piece[:, 0].cpu().numpy() for piece in self.codec.decode_blocks(blocks))
         length = round(duration * self.sample_rate)
 
         def facts() -> dict[str, Any]:
             said = {"prompt": prompt, "plan": plan, "parameters": sidecar.parameters(params, seed)}
-            return said | {"model": self.facts, "provenance": self._provenance_of(heard, plan)}
+            return said | {"model": self.facts, "provenance": self._provenance_of(heard, plan, params)}
 
         return SoundStream(pieces, self.sample_rate, self.parts.channels, length, seed, facts)
 

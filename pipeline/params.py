@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..composition.avoiding import Avoided, read_negative
+from ..composition.blending import Blend
 from ..composition.casting import ROLE_WORDS, check_names
-from ..composition.instruments import find_instrument, instrument_family
+from ..composition.instruments import find_instrument, forbidden
+from ..composition.moods import read_moods
 from ..composition.plan import METERS, SECTION_NAMES, MusicalPlan
 from ..composition.planner import Constraints
 from ..composition.prompt import parse_prompt
 from ..composition.score import ROLES
-from ..composition.style import load_style
 from ..composition.theory import Chord, Key
 from ..config import check_keys
 from ..errors import ConfigError, UnknownNameError
+from .agreement import agreed_duration, check_against_plan
 from .checks import check_integer, check_number
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ class GenerationParams:
     loudness: float | str = -16.0  # LUFS, "peak" or "none"
     without: tuple[str, ...] = ()  # roles or instruments that must not play
     role_seeds: Mapping[str, int] = field(default_factory=dict)  # roles that are played with another seed
-    style: str | None = None
+    negative_prompt: str | None = None  # words for what shall not be heard, with commas
+    style: str | None = None  # one, or a blend: "70% jazz, 30% house"
+    mood: str | None = None  # names with commas
     tempo: float | None = None  # beats (quarter notes) per minute
     key: str | None = None  # "A minor", "F# dorian"
     meter: str | None = None
@@ -129,7 +133,11 @@ class GenerationParams:
         """Parse every musical name, so that a misspelt one fails before anything is loaded."""
         check_names(self.without)
         if self.style is not None:
-            load_style(self.style)
+            Blend.parse(self.style)
+        if self.mood is not None:
+            object.__setattr__(self, "mood", ", ".join(read_moods(self.mood)))
+        if self.negative_prompt is not None:
+            object.__setattr__(self, "negative_prompt", check_prompt(self.negative_prompt, "negative_prompt", "drums"))
         if self.key is not None:
             Key.parse(self.key)
         if self.meter is not None and self.meter not in METERS:
@@ -154,17 +162,30 @@ class GenerationParams:
     @property
     def constraints(self) -> Constraints:
         """The musical wishes, as the planner takes them; for item i of several, replace the seed."""
-        names = ("tempo", "key", "meter", "chords", "instruments", "without", "style", "bars", "duration", "sections")
+        names = ("tempo", "key", "meter", "chords", "instruments", "style", "mood", "bars", "duration", "sections")
         wishes = {name: getattr(self, name) for name in (*names, "seed") if getattr(self, name) is not None}
-        return Constraints(**wishes)
+        avoided = self.avoided
+        return Constraints(
+            **wishes,
+            without=(*self.without, *avoided.without),
+            avoid_styles=avoided.styles,
+            avoid_moods=avoided.moods,
+        )
+
+    @property
+    def avoided(self) -> Avoided:
+        """What the negative prompt means to the composer."""
+        return read_negative(self.negative_prompt) if self.negative_prompt is not None else Avoided()
 
     def is_silent(self, role: str, program: int) -> bool:
-        """Whether `without` names this role, or an instrument that `program` is."""
-        for word in self.without:
+        """Whether `without` or the negative prompt names this role, or an instrument that `program` is."""
+        for word in (*self.without, *self.avoided.without):
             if word.lower() in ROLE_WORDS:
                 if ROLE_WORDS[word.lower()] == role:
                     return True
-            elif (find_instrument(word)[0] == "drums") == (role == "drums") and program in instrument_family(word):
+                continue
+            is_drums, programs = forbidden(word)
+            if is_drums == (role == "drums") and program in programs:
                 return True
         return False
 
@@ -199,7 +220,7 @@ def resolve_params(prompt: str | None = None, **given: Any) -> GenerationParams:
     check_keys(given, [f.name for f in dataclasses.fields(GenerationParams)], "generate")
     plan = given.get("plan")
     if plan is not None:
-        given["duration"] = _agreed_duration(plan, given.get("duration"))
+        given["duration"] = agreed_duration(plan, given.get("duration"))
     elif prompt is not None:
         given = {**_stated(prompt, given), **given}
     if "bars" in given:
@@ -223,44 +244,8 @@ def _stated(prompt: str, given: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _agreed_duration(plan: MusicalPlan, duration: float | None) -> float:
-    if duration is not None and not math.isclose(duration, plan.duration, abs_tol=1e-6):
-        raise ConfigError(
-            f"duration is {duration:g} s, but the plan lasts {plan.duration:g} s. Drop one, or edit the plan."
-        )
-    return plan.duration
-
-
-def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
-    """Raise ConfigError if a musical setting says something else than the plan does."""
-    said: list[tuple[str, Any, Any]] = []
-    if params.style is not None:
-        said.append(("style", load_style(params.style).name, plan.style))
-    if params.tempo is not None:
-        said.append(("tempo", float(params.tempo), float(plan.tempo)))
-    if params.key is not None:
-        said.append(("key", str(Key.parse(params.key)), str(Key.parse(plan.key))))
-    if params.meter is not None:
-        said.append(("meter", params.meter, plan.meter))
-    if params.bars is not None:
-        said.append(("bars", params.bars, plan.num_bars))
-    if params.chords is not None:
-        bars = [" ".join(map(str, bar.chords)) for bar in plan.bars]
-        wanted = [" ".join(str(Chord.parse(symbol)) for symbol in entry.split()) for entry in params.chords]
-        said.append(("chords", " ".join(wanted[i % len(wanted)] for i in range(len(bars))), " ".join(bars)))
-    if params.sections is not None:
-        said.append(("sections", " ".join(params.sections), " ".join(section.name for section in plan.sections)))
-    for name in params.instruments or ():
-        role, program = find_instrument(name)
-        if plan.instruments.get(role) not in instrument_family(name):
-            said.append((f"instruments ({role})", program, plan.instruments.get(role)))
-    for name, wanted_value, planned in said:
-        if wanted_value != planned:
-            raise ConfigError(f"{name} is {wanted_value}, but the plan says {planned}. Drop one, or edit the plan.")
-
-
-def check_prompt(prompt: str) -> str:
+def check_prompt(prompt: str, name: str = "prompt", example: str = "lofi jazz piano") -> str:
     """Return the prompt without outer spaces; raise ConfigError if nothing is left."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise ConfigError(f"prompt is {prompt!r}; it must hold words. Say what to play, such as 'lofi jazz piano'.")
+        raise ConfigError(f"{name} is {prompt!r}; it must hold words, such as '{example}'.")
     return prompt.strip()

@@ -13,13 +13,14 @@ from torch import Tensor
 from ..audio import Waveform
 from ..codecs.base import Codec
 from ..composition.arranger import arrange
+from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.planner import plan_music
 from ..composition.score import Score, Track
-from ..composition.style import load_style
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
+from .agreement import heed_negative
 from .executors.base import Executor
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
@@ -30,7 +31,7 @@ from .perform import Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
-from .together import Begun, Request, play_requests
+from .together import Begun, Request, play_requests, report_of
 from .understand import understand
 from .voices import stems
 
@@ -98,7 +99,7 @@ class Pipeline:
             settled = self.settle(text, params)
             requests += [Request(text, settled, seed, len(requests) + i) for i, seed in enumerate(settled.seeds)]
         done: dict[int, Generation] = {}
-        report = _all_of(progress, len(requests)) if progress else None
+        report = report_of(progress, len(requests)) if progress else None
         for request, made in play_requests(self, requests, self.executor.slots, report):
             if isinstance(made, Exception):
                 raise made
@@ -117,6 +118,7 @@ class Pipeline:
                     f"{self.name} cannot be told {name}: it plays from words and a plan. Use a MusicGen model."
                 )
         settled = resolve_params(prompt, **params)
+        heed_negative(settled)
         own = float(self.config.get("sampling", {}).get("guidance_scale", 1.0))
         scale = own if settled.guidance_scale is None else settled.guidance_scale
         return replace(settled, guidance_scale=scale)
@@ -283,16 +285,5 @@ class Pipeline:
         """Mix stems to stereo with the style's effects."""
         sounds = {role: stem.samples for role, stem in stems.items()}
         tracks = [track for track in score.tracks if track.role in stems]
-        effects = load_style(plan.style).effects
+        effects = style_of(plan).effects
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
-
-
-def _all_of(progress: Progress, count: int) -> Callable[[Request, int, int], Any]:
-    """Report frames of `count` pieces that are played side by side, as if each were as long as the one heard of."""
-    parts: dict[int, float] = {}
-
-    def report(request: Request, done: int, total: int) -> Any:
-        parts[request.tag] = done / total
-        return progress(round(sum(parts.values()) * total), count * total)
-
-    return report

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .params import GenerationParams
     from .pipeline import Pipeline
 
-__all__ = ["Begun", "Request", "play_requests"]
+__all__ = ["Begun", "Request", "play_requests", "report_of"]
 
 FATAL = (CheckpointError, MissingExtraError, OSError, MemoryError)  # what no other request would survive either
 
@@ -149,3 +149,14 @@ def _end(begun: Begun) -> Generation | Exception:
         raise
     except Exception as error:
         return error
+
+
+def report_of(progress: Callable[[int, int], Any], count: int) -> Callable[[Request, int, int], Any]:
+    """Report frames of `count` pieces that are played side by side, as if each were as long as the one heard of."""
+    parts: dict[int, float] = {}
+
+    def report(request: Request, done: int, total: int) -> Any:
+        parts[request.tag] = done / total
+        return progress(round(sum(parts.values()) * total), count * total)
+
+    return report

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from ..composition.avoiding import Avoided
 from ..composition.planner import Attributes, Constraints
 from ..composition.prompt import parse_prompt
-from ..conditioning.attributes import AttributeHeads, merge
+from ..conditioning.attributes import AttributeHeads, Finding, merge
 from .params import GenerationParams
 
 __all__ = ["understand"]
@@ -31,7 +33,8 @@ def understand(
         Attributes heard in the prompt, constraints, and for the sidecar what was heard, how surely and by whom.
     """
     facts = parse_prompt(prompt)
-    found = merge(facts, heads.predict(text)[0])
+    avoided = params.avoided
+    found = merge(facts, _allowed(heads.predict(text)[0], avoided))
     attributes = Attributes(
         style=found["style"].value,
         tempo=found["tempo"].value,
@@ -40,9 +43,23 @@ def understand(
         instruments=tuple(found["instruments"].value or ()),
         only=facts.only,
     )
-    constraints = replace(params.constraints, seed=seed)
+    constraints = dataclasses.replace(params.constraints, seed=seed)
     heard = {
         name: {"value": finding.value, "confidence": round(float(finding.confidence), 3), "by": finding.source}
         for name, finding in found.items()
     }
+    if params.negative_prompt is not None:
+        heard["negative_prompt"] = dataclasses.asdict(avoided)
     return attributes, constraints, heard
+
+
+def _allowed(guessed: Mapping[str, Finding], avoided: Avoided) -> dict[str, Finding]:
+    """Guess style and mood again, among those that shall not be avoided; forbidden instruments the cast leaves out."""
+    allowed = dict(guessed)
+    for name, names in (("style", avoided.styles), ("mood", avoided.moods)):
+        finding = allowed[name]
+        if finding.value in names:
+            scores = {label: score for label, score in finding.scores.items() if label not in names}
+            best = max(scores, key=lambda label: scores[label], default="")
+            allowed[name] = dataclasses.replace(finding, value=best or None, confidence=scores.get(best, 0.0))
+    return allowed

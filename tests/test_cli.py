@@ -212,6 +212,23 @@ def test_lists_name_what_is_there(cli: Cli) -> None:
     for kind in ("conditioners", "patterns", "samplers", "instruments", "moods", "codecs"):
         code, out, _ = cli("list", kind)
         assert code == 0 and out
+    assert "valence -0.8, arousal -0.6" in next(line for line in cli("list", "moods")[1].splitlines() if "sad" in line)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--mood", "rainy"], "No mood named 'rainy'"),
+        (["--style", "70% jazz, 40% house"], "110 % in all"),
+        (["--negative-prompt", "noise"], "negative_prompt is 'noise'"),
+        (["--negative-prompt", "drums", "--instruments", "drums"], "forbid it"),
+    ],
+)
+def test_what_no_style_mood_or_instrument_is_is_refused(
+    options: list[str], words: str, cli: Cli, nano_model: Path
+) -> None:
+    code, _, err = cli("piano", "--model", str(nano_model), "--duration", "1", *options)
+    assert code == 2 and words in err
 
 
 def test_models_are_listed(cli: Cli) -> None:

@@ -67,6 +67,35 @@ def test_without_drums_has_no_drums_and_the_same_rest(etude: Pipeline, piece: An
         assert np.array_equal(piece.stems[role].samples, stem.samples), role
 
 
+def test_a_negative_prompt_takes_away_what_it_names_and_nothing_else(etude: Pipeline, piece: Any) -> None:
+    again = etude.generate(piece.prompt, duration=3.0, seed=7, negative_prompt="drums, low quality")
+    assert piece.stems.keys() - again.stems.keys() == {"drums"}
+    for role, stem in again.stems.items():
+        assert np.array_equal(piece.stems[role].samples, stem.samples), role
+    heard = again.provenance["understand"]["negative_prompt"]
+    assert heard["without"] == ("drums", "other drum") and heard["unknown"] == ("low quality",)
+    assert again.params.to_dict()["negative_prompt"] == "drums, low quality"
+
+
+def test_a_guess_that_shall_be_avoided_is_made_again(etude: Pipeline) -> None:
+    prompt = "chords over a beat for a car advert"  # names no style, so the classifier decides
+    first = etude.generate(prompt, duration=1.0, seed=1)
+    assert first.provenance["understand"]["style"]["by"] == "classifier"
+    again = etude.generate(prompt, duration=1.0, seed=1, negative_prompt=first.plan.style.replace("_", " "))
+    assert again.plan.style != first.plan.style
+
+
+def test_a_mood_and_a_blend_reach_the_sound(etude: Pipeline) -> None:
+    made = {
+        mood: etude.generate("70% jazz, 30% house", duration=4.0, seed=2, mood=mood, loudness="none")
+        for mood in ("sad", "aggressive")
+    }
+    for mood, piece in made.items():
+        assert (piece.plan.mood, piece.plan.style, set(piece.plan.blend.values())) == (mood, "jazz", {"house"})
+    assert made["sad"].plan.tempo < made["aggressive"].plan.tempo
+    assert made["sad"].waveform.loudness() < made["aggressive"].waveform.loudness()
+
+
 def test_network_plays_the_notes_it_is_given(etude: Pipeline) -> None:
     """Each stem sounds where its notes do: the loudness over time follows the score far better than chance."""
     plan = plan_music(Attributes(style="techno"), Constraints(duration=4.0, seed=3, instruments=["drums"], only=True))

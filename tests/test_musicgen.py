@@ -24,6 +24,7 @@ from gen_audio.pipeline.generate import Piece, play
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.long_form import first_frame
 from gen_audio.pipeline.musicgen import MusicGen
+from gen_audio.pipeline.musicgen_told import read_words
 from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.samplers.greedy import Greedy
 from gen_audio.pipeline.tensor_file import TensorFiles
@@ -169,6 +170,7 @@ def test_chroma_is_that_of_the_feature_extractor(rate: int, channels: int) -> No
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "seed": {"seed": 2},
+    "negative_prompt": {"negative_prompt": "slow drums"},
     "guidance_scale": {"guidance_scale": 1.0},
     "temperature": {"temperature": 0.3},
     "top_k": {"top_k": 2},
@@ -211,6 +213,31 @@ def test_an_option_that_the_model_cannot_hear_is_refused(ours: Callable[[str], M
 def test_a_prompt_longer_than_the_text_encoder_reads_is_refused(ours: Callable[[str], MusicGen]) -> None:
     with pytest.raises(ConfigError, match=f"at most {MAX_TOKENS}"):
         ours("mono").generate("rock " * (MAX_TOKENS + 1))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_guidance_pulls_away_from_the_negative_prompt(kind: str, ours: Callable[[str], MusicGen]) -> None:
+    model = ours(kind)
+    text, negative = read_words(model.parts.text, "rock", "calm guitar and slow drums")
+    steps = torch.randint(CARD, (1, model.executor.n_q, 32), generator=torch.Generator().manual_seed(1))
+    both = model.executor.logits(model.conditions(text, None, True, 0, negative), steps.expand(1, -1, -1))
+    alone = [model.executor.logits(model.conditions(each, None, False, 0), steps) for each in (text, negative)]  # type: ignore[arg-type]
+    assert (both - torch.cat(alone)).abs().max() < 1e-4
+    assert (both[0] - both[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prompt_as_its_own_negative_is_no_guidance(kind: str, ours: Callable[[str], MusicGen]) -> None:
+    plain = {"duration": 1.0, "temperature": 0, "seed": 1}
+    made = ours(kind).generate("rock", negative_prompt="rock", guidance_scale=3.0, **plain)
+    assert torch.equal(made.codes["mix"], ours(kind).generate("rock", guidance_scale=1.0, **plain).codes["mix"])
+    assert made.params.to_dict()["negative_prompt"] == "rock" and "pulls away" in str(made.provenance["understand"])
+
+
+def test_a_negative_prompt_needs_guidance(ours: Callable[[str], MusicGen]) -> None:
+    with pytest.raises(ConfigError, match="guidance_scale is 1, which is off"):
+        ours("mono").generate("rock", negative_prompt="drums", guidance_scale=1.0)
 
 
 # --- long pieces ------------------------------------------------------------------------------------------------------

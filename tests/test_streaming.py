@@ -33,9 +33,9 @@ def etude() -> Pipeline:
     return gen_audio.load("etude")
 
 
-@pytest.mark.parametrize("style", style_names())
-def test_a_mix_made_block_by_block_is_the_whole_mix(style: str) -> None:
-    effects = load_style(style).effects
+@pytest.mark.parametrize(("style", "treble_db"), [*((style, 0.0) for style in style_names()), ("lofi", 5.0)])
+def test_a_mix_made_block_by_block_is_the_whole_mix(style: str, treble_db: float) -> None:
+    effects = {**load_style(style).effects, "treble_db": treble_db}
     rng = np.random.default_rng(0)
     swell = 1 + np.sin(np.arange(8 * RATE + 777) / 9000)
     stems = (rng.standard_normal((3, len(swell))) * 0.15 * swell).astype(np.float32)
@@ -47,6 +47,16 @@ def test_a_mix_made_block_by_block_is_the_whole_mix(style: str) -> None:
     pieces = list(mix_stream(blocks, lambda: [scene], sample_rate=RATE))
     assert len(pieces) >= 4
     np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-6)
+
+
+def test_treble_is_raised_above_two_kilohertz_and_nowhere_else() -> None:
+    time = np.arange(2 * RATE) / RATE
+    for pitch, wanted in ((500.0, 0.0), (6000.0, -5.0)):
+        stems = {"bass": (0.1 * np.sin(2 * np.pi * pitch * time))[None].astype(np.float32)}
+        levels = [
+            np.square(mix(stems, TRACKS[1:2], {"treble_db": db}, sample_rate=RATE, seed=1)).mean() for db in (0.0, -5.0)
+        ]
+        assert 10 * np.log10(levels[1] / levels[0]) == pytest.approx(wanted, abs=0.1)
 
 
 def test_blocks_grow_from_a_short_first_one() -> None:

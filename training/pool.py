@@ -60,7 +60,7 @@ def note_table(track: Track, score: Score) -> np.ndarray:
 
 
 def draw_plan(rng: random.Random, seconds: tuple[float, float]) -> MusicalPlan:
-    """Draw a plan with an even choice of styles and keys; the style decides the rest."""
+    """Draw a plan with an even choice of styles and keys, in a mood of the style or in none."""
     style = rng.choice(style_names())
     mode = rng.choices(list(load_style(style).modes), list(load_style(style).modes.values()))[0]
     tonic = rng.choice(["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"])
@@ -70,7 +70,8 @@ def draw_plan(rng: random.Random, seconds: tuple[float, float]) -> MusicalPlan:
         constraints = Constraints(
             duration=constraints.duration, seed=constraints.seed, tempo=round(rng.uniform(low, high), 2)
         )
-    return plan_music(Attributes(style=style, key=f"{tonic} {mode}"), constraints)
+    mood = rng.choice([*load_style(style).moods, None])
+    return plan_music(Attributes(style=style, key=f"{tonic} {mode}", mood=mood), constraints)
 
 
 def to_int16(audio: np.ndarray) -> np.ndarray:
