@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 from .bass import play_bass
+from .colours import play_colour
 from .comping import play_chords, play_pad
 from .drums import play_drums
 from .grid import Piece
-from .melody import play_colour, play_lead
+from .melody import play_lead
 from .plan import MusicalPlan
 from .score import ROLES, Score, Track
 from .style import load_style

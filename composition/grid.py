@@ -27,6 +27,7 @@ class BarView:
     length: int  # bars of its section
     energy: float
     occurrence: int  # how many sections of this name came before
+    key: Key
 
     @property
     def is_last_of_section(self) -> bool:
@@ -55,6 +56,7 @@ class Piece:
     @classmethod
     def of(cls, plan: MusicalPlan, style: Style) -> Piece:
         views, beats, seen = [], plan.beats_per_bar, {}  # type: ignore[var-annotated]
+        key = Key.parse(plan.key)
         for number, (section, index, chords) in enumerate(plan.bars):
             if index == 0:
                 seen[section.name] = seen.get(section.name, -1) + 1
@@ -69,9 +71,10 @@ class Piece:
                     length=section.num_bars,
                     energy=section.energy,
                     occurrence=seen[section.name],
+                    key=key,
                 )
             )
-        return cls(plan, style, Key.parse(plan.key), tuple(views))
+        return cls(plan, style, key, tuple(views))
 
     @property
     def end(self) -> float:
@@ -86,6 +89,19 @@ class Piece:
     def rings(self) -> bool:
         """Whether the last chord is struck once more after the last bar."""
         return self.plan.duration - self.end * 60.0 / self.plan.tempo >= 0.5
+
+    @property
+    def final(self) -> float:
+        """Beat at which the last chord is struck: after the last bar if it rings, else where the last bar begins."""
+        return self.end if self.rings else self.bars[-1].start
+
+    def closes(self, bar: BarView) -> bool:
+        """Whether a bar holds nothing but the last chord."""
+        return not self.rings and bar.number == len(self.bars) - 1
+
+    def next_bar(self, bar: BarView) -> BarView | None:
+        """The bar after a bar, None after the last."""
+        return self.bars[bar.number + 1] if bar.number + 1 < len(self.bars) else None
 
     def next_chord(self, bar: BarView, place: int) -> Chord:
         """The chord that follows chord number `place` of a bar; the last one follows itself."""
