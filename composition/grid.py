@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .harmony import local_key
 from .plan import MusicalPlan
 from .score import Note
 from .style import Style
@@ -56,10 +57,13 @@ class Piece:
     @classmethod
     def of(cls, plan: MusicalPlan, style: Style) -> Piece:
         views, beats, seen = [], plan.beats_per_bar, {}  # type: ignore[var-annotated]
-        key = Key.parse(plan.key)
-        for number, (section, index, chords) in enumerate(plan.bars):
+        key = local = Key.parse(plan.key)
+        bars = plan.bars
+        for number, (section, index, chords) in enumerate(bars):
             if index == 0:
                 seen[section.name] = seen.get(section.name, -1) + 1
+                inside = bars[number : number + section.num_bars]
+                local = local_key([chord for bar in inside for chord in bar.chords], key, local)
             views.append(
                 BarView(
                     number=number,
@@ -71,7 +75,7 @@ class Piece:
                     length=section.num_bars,
                     energy=section.energy,
                     occurrence=seen[section.name],
-                    key=key,
+                    key=local,
                 )
             )
         return cls(plan, style, key, tuple(views))

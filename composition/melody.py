@@ -217,7 +217,7 @@ def _pick_up(piece: Piece, bar: BarView, before: Sequence[Sung], phrase: Sequenc
     ladder = [p for p in range(low, high + 1) if p % 12 in scale_of(piece, bar.key, chord)]
     goal, count = phrase[0].pitch, dice.choice((1, 2, 2))
     below = [p for p in ladder if p < goal][-count:]
-    above = [p for p in ladder if p > goal][: count][::-1]
+    above = [p for p in ladder if p > goal][:count][::-1]
     steps = below if len(below) == count and dice.random() < 0.7 else above
     width = 0.5
     begin = bar.start - width * len(steps)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..errors import ConfigError
 from .casting import Cast, check_names, pick
 from .form import build_sections, infer_key, progressions_of
+from .harmony import KEY_CHANGE
 from .plan import METERS, SECTION_NAMES, MusicalPlan
 from .score import ROLES
 from .style import Style, load_style, style_names
@@ -99,7 +100,9 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
     known = progressions_of(style.progressions, key.mode)
-    wished = {"chords": hard.chords, "names": hard.sections}
+    named = hard.key is not None or (heard.key is not None and heard.key not in MODES)
+    devices = {name: chance for name, chance in style.harmony.items() if name != KEY_CHANGE or not named}
+    wished = {"chords": hard.chords, "names": hard.sections, "harmony": devices}
     sections, told = build_sections(style.sections, known, key, timing.num_bars, rng, **wished)
     decisions |= told
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"

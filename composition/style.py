@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError, UnknownNameError
+from .harmony import DEVICES, KEY_CHANGE
 from .plan import METERS, SECTION_NAMES
 from .score import ROLES
 from .theory import MODES
@@ -61,6 +62,7 @@ class Style:
     humanise_ms: tuple[float, float]
     moods: tuple[str, ...]
     progressions: dict[str, list[list[str]]]  # mode -> progressions of one entry of roman numerals a bar
+    harmony: dict[str, float]  # device of harmony.py -> how often the end of a phrase uses it
     sections: tuple[tuple[str, int, float], ...]  # name, bars, energy
     texture: dict[str, list[str]]  # roles: order of entry in an "intro", who stays in a "break", who comes "late"
     roles: dict[str, dict[int, float]]  # role -> program -> weight
@@ -139,6 +141,11 @@ def _check_time(style: Style) -> None:
             _need(style.name, key, entry in known, f"has '{entry}'; known: {', '.join(known)}")
     for mode in style.modes:
         _need(style.name, "progressions", bool(style.progressions.get(mode)), f"has none for the mode {mode}")
+    for device, chance in style.harmony.items():
+        right = device in (*DEVICES, KEY_CHANGE) and 0 <= chance <= 1
+        _need(
+            style.name, "harmony", right, f"has {device}: {chance}; known: {', '.join((*DEVICES, KEY_CHANGE))}, 0 to 1"
+        )
     for section, bars, energy in style.sections:
         right = section in SECTION_NAMES and bars > 0 and 0 <= energy <= 1
         _need(style.name, "sections", right, f"has [{section}, {bars}, {energy}]; need a known name, bars, energy 0..1")
@@ -174,7 +181,10 @@ def _check_parts(style: Style) -> None:
 
 
 def _check_drums(style: Style) -> None:
-    for instrument in [*style.drums["build"], *(n for key in ("lift", "settle") for pair in style.drums[key].items() for n in pair)]:
+    for instrument in [
+        *style.drums["build"],
+        *(n for key in ("lift", "settle") for pair in style.drums[key].items() for n in pair),
+    ]:
         _need(style.name, "drums", instrument in DRUM_PITCHES, f"has '{instrument}', which is no drum")
     for rolls in style.drums["build"].values():
         right = all(len(steps) == 16 and set(steps) <= set("xXg.") for steps in rolls)

@@ -42,19 +42,18 @@ def voice(
 
 
 def essential_tones(chord: Chord, rootless: bool = False) -> list[int]:
-    """The four tones at most that say what a chord is: the perfect fifth goes first, then the root.
+    """The four tones at most that say what a chord is.
 
-    The third, the seventh and what is stacked above them stay, so a ninth chord keeps its seventh.
+    Where the bass has the root, a chord keeps its third, its seventh and what is stacked above. A dominant keeps its
+    seventh in any case; another chord that needs its root keeps its triad, or nobody could tell C6 from Am7.
     """
     classes = list(dict.fromkeys(chord.pitch_classes))
     if rootless and len(classes) >= VOICES:
         classes.remove(chord.root)
     fifth = (chord.root + PERFECT_FIFTH) % 12
-    if len(classes) > VOICES and fifth in classes:
+    if len(classes) > VOICES and (rootless or chord.simple == "dom") and fifth in classes:
         classes.remove(fifth)
-    while len(classes) > VOICES:
-        classes.remove(chord.root if chord.root in classes else classes[2])
-    return classes
+    return classes if len(classes) <= VOICES else [*classes[: VOICES - 1], classes[-1]]
 
 
 def _shape(order: Sequence[int], spacing: str) -> list[int]:
