@@ -1,4 +1,4 @@
-"""The bass player: roots and fifths in patterns that lock with the kick, walking lines, long notes, runs into sections."""
+"""The bass player: patterns that lock with the kick, walking lines, long notes, runs into a new section."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Bassist:
         is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
         if self.kind == "walking":
             self._walk(bar)
-        elif self.kind == "sustain" or is_still:
+        elif self.kind == "sustain" or is_still or self.piece.winds_down(bar):
             self._hold(bar)
         else:
             pattern = self.full if bar.energy >= LIFTED or bar.section == "chorus" else self.sparse

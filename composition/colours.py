@@ -88,7 +88,7 @@ def _answer(
 
 
 def _arpeggio(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
-    """Eighths up and down the chord where the tune rests, at full energy sixteenths; under a chorus softly throughout."""
+    """Eighths up and down the chord in the tune's rests, at full energy sixteenths; in a chorus softly throughout."""
     step = 0.25 if bar.energy > FULL else 0.5
     for number in range(round(bar.beats / step)):
         beat = bar.start + number * step

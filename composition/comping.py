@@ -59,7 +59,7 @@ class _Accompanist:
 
     def play(self, bar: BarView) -> None:
         is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
-        if self.kind == "sustain" or (is_still and self.kind in ("block", "strum")):
+        if self.kind == "sustain" or self.piece.winds_down(bar) or (is_still and self.kind in ("block", "strum")):
             self._hold(bar)
             return
         pattern = self.full if bar.energy >= LIFTED or bar.section == "chorus" else self.sparse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .grid import BarView, Hands, Piece, hits
+from .grid import LOUD_END, BarView, Hands, Piece, hits
 from .score import Note
 from .style import DRUM_PITCHES
 from .texture import plays
@@ -145,8 +145,8 @@ def _build(piece: Piece, bar: BarView, groove: Rows) -> Rows | None:
 
 
 def _stop(rows: Rows, bar: BarView) -> Rows:
-    """The last bar: the groove to its middle, then a breath before the last stroke."""
-    keep = 2 * bar.beats + 2
+    """The last bar: the groove to its middle (in a quiet ending one beat of it), then a breath before the last stroke."""
+    keep = 2 * bar.beats + 2 if bar.energy >= LOUD_END else 2
     return {name: steps[:keep] + "." * (len(steps) - keep) for name, steps in rows.items()}
 
 

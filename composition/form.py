@@ -66,7 +66,7 @@ def build_sections(
         progressions: what the style plays in this mode; the sections of a name share one.
         chords: one entry a bar, cycling; it replaces the progressions and the cadence.
         names: section names to use in this order instead of the form.
-        harmony: device -> chance that a phrase uses it, see `harmony.py`.
+        harmony: device -> chance that a bar leads to the next by it, see `harmony.py`.
 
     Returns:
         The sections, and the sentences for `sections` and `chords`.

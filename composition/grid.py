@@ -12,7 +12,10 @@ from .score import Note
 from .style import Style
 from .theory import Chord, Key
 
-__all__ = ["BarView", "Hands", "Piece", "hits", "swing_warp"]
+__all__ = ["LOUD_END", "BarView", "Hands", "Piece", "hits", "swing_warp"]
+
+
+LOUD_END = 0.65  # energy from which a piece plays on to its last chord
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,10 @@ class Piece:
     def closes(self, bar: BarView) -> bool:
         """Whether a bar holds nothing but the last chord."""
         return not self.rings and bar.number == len(self.bars) - 1
+
+    def winds_down(self, bar: BarView) -> bool:
+        """Whether this is the last bar of a piece that ends quietly: one long chord before the last one."""
+        return bar.number == len(self.bars) - 1 > 0 and bar.energy < LOUD_END
 
     def next_bar(self, bar: BarView) -> BarView | None:
         """The bar after a bar, None after the last."""

@@ -1,4 +1,4 @@
-"""What makes a progression less square: dominants of the next chord, substitutes, suspensions, a key change at the end."""
+"""What makes a progression less square: dominants, substitutes, suspensions, a last chorus that rises."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["DEVICES", "KEY_CHANGE", "enrich", "local_key", "raise_end"]
 
 Bars = list[tuple[Chord, ...]]
 
-PHRASE = 4  # bars; the chord at the end of a phrase is the one that may change
+FIRST, EVERY = 3, 2  # the fourth bar of a section is the first that may lead on, then every second: 4, 6, 8 ...
 KEY_CHANGE = "key_change"
 CHANGE_FROM = 24  # bars from which a piece may change its key
 STEPS_UP = (1, 2)  # semitones
@@ -66,7 +66,9 @@ DEVICES: dict[str, Device] = {
 
 
 def enrich(bars: Bars, shortest: int, key: Key, chances: Mapping[str, float], rng: random.Random) -> list[str]:
-    """Let the last bar of each phrase lead to the next phrase by a device of the style; modifies `bars`.
+    """Let every second bar from the fourth on lead to the next by a device of the style; modifies `bars`.
+
+    So the progression is heard plain first, and its return is not the same again.
 
     Only bars before the end of the shortest section of a name may change, so that the section returns unchanged.
 
@@ -79,7 +81,7 @@ def enrich(bars: Bars, shortest: int, key: Key, chances: Mapping[str, float], rn
         What was done, as "secondary_dominant in bar 4".
     """
     done = []
-    for place in range(PHRASE - 1, min(len(bars), shortest) - 1, PHRASE):
+    for place in range(FIRST, min(len(bars), shortest) - 1, EVERY):
         dice = {name: rng.random() for name in DEVICES}  # all of them, so that one chance moves no other choice
         for name, device in DEVICES.items():
             if len(bars[place]) > 1 or dice[name] >= chances.get(name, 0.0):

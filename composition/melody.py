@@ -1,10 +1,10 @@
-"""The soloist: phrases that ask and answer over motifs that return, breath between them, chord tones on strong beats."""
+"""The soloist: phrases that ask and answer, motifs that return, breath, chord tones on strong beats."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .grid import BarView, Hands, Piece
 from .phrasing import DEVELOPMENTS, Tone, Tune, cadence_rhythm, invent_tune

@@ -100,10 +100,16 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
     known = progressions_of(style.progressions, key.mode)
-    named = hard.key is not None or (heard.key is not None and heard.key not in MODES)
-    devices = {name: chance for name, chance in style.harmony.items() if name != KEY_CHANGE or not named}
-    wished = {"chords": hard.chords, "names": hard.sections, "harmony": devices}
-    sections, told = build_sections(style.sections, known, key, timing.num_bars, rng, **wished)
+    sections, told = build_sections(
+        style.sections,
+        known,
+        key,
+        timing.num_bars,
+        rng,
+        chords=hard.chords,
+        names=hard.sections,
+        harmony=_devices(heard, hard, style),
+    )
     decisions |= told
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
     return MusicalPlan(
@@ -230,6 +236,12 @@ def _choose_swing(style: Style, meter: str, dice: float) -> tuple[float, str]:
         return 0.0, "rule: 6/8 has its triplets already"
     low, high = style.swing
     return round(low + dice * (high - low), 2), f"sampled from {low:g} to {high:g}"
+
+
+def _devices(heard: Attributes, hard: Constraints, style: Style) -> dict[str, float]:
+    """The style's devices of harmony; a key that somebody named is kept to the end."""
+    is_named = hard.key is not None or (heard.key is not None and heard.key not in MODES)
+    return {name: chance for name, chance in style.harmony.items() if name != KEY_CHANGE or not is_named}
 
 
 def _weights(weights: dict[str, float]) -> str:

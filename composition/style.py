@@ -62,7 +62,7 @@ class Style:
     humanise_ms: tuple[float, float]
     moods: tuple[str, ...]
     progressions: dict[str, list[list[str]]]  # mode -> progressions of one entry of roman numerals a bar
-    harmony: dict[str, float]  # device of harmony.py -> how often the end of a phrase uses it
+    harmony: dict[str, float]  # device of harmony.py -> how often a bar leads to the next by it
     sections: tuple[tuple[str, int, float], ...]  # name, bars, energy
     texture: dict[str, list[str]]  # roles: order of entry in an "intro", who stays in a "break", who comes "late"
     roles: dict[str, dict[int, float]]  # role -> program -> weight
@@ -166,8 +166,8 @@ def _check_parts(style: Style) -> None:
         kind = getattr(style, part)["style"]
         _need(style.name, part, kind in known, f"has style '{kind}'; known: {', '.join(known)}")
     for key in ("intro", "break", "late"):
-        known = set(style.texture.get(key, ["nobody"])) <= set(ROLES)
-        _need(style.name, "texture", known, f"needs '{key}', a list of {', '.join(ROLES)}")
+        right = set(style.texture.get(key, ["nobody"])) <= set(ROLES)
+        _need(style.name, "texture", right, f"needs '{key}', a list of {', '.join(ROLES)}")
     _check_drums(style)
     for phrase in style.melody["phrases"]:
         right = len(phrase) == 4 and phrase[0] == "A" and set(phrase) <= PHRASE_LETTERS

@@ -1,4 +1,4 @@
-"""The walking bass: a note a beat, chord tones on strong beats, and a last note from which the next root is one step."""
+"""The walking bass: a note a beat, chord tones on strong beats, and a last note that leads to the next root."""
 
 from __future__ import annotations
 
