@@ -145,7 +145,7 @@ def _build(piece: Piece, bar: BarView, groove: Rows) -> Rows | None:
 
 
 def _stop(rows: Rows, bar: BarView) -> Rows:
-    """The last bar: the groove to its middle (in a quiet ending one beat of it), then a breath before the last stroke."""
+    """The last bar: half of the groove, in a quiet ending one beat of it, then a breath before the last stroke."""
     keep = 2 * bar.beats + 2 if bar.energy >= LOUD_END else 2
     return {name: steps[:keep] + "." * (len(steps) - keep) for name, steps in rows.items()}
 

@@ -148,6 +148,9 @@ def _repeat(head: list[Part], body: list[Part], tail: Part, num_bars: int) -> li
         bars = left if bars > left or left - bars < 4 else bars
         parts.append((name, bars, energy))
         left -= bars
+    chorus = next((part for part in body if part[0] == "chorus"), None)
+    if chorus and len(parts) - len(head) > 2:
+        parts[-1] = ("chorus", parts[-1][1], chorus[2])  # whatever comes last before the ending, it is the chorus
     return [*parts, (tail[0], ending, tail[2])]
 
 

@@ -16,6 +16,7 @@ __all__ = ["Sung", "compose_line", "play_lead", "scale_of"]
 
 MINOR_LIKE = ("minor", "dorian", "phrygian")
 PHRASE = 4  # bars
+HEIGHT = 0.57  # of a tune in its register: a little above the middle, out of the way of the chords
 STEP = 1.8  # semitones that a scale step takes on average
 # Whose tune a section without one of its own sings, and how far above the middle of the register each lies.
 SINGS = {"intro": "verse", "ending": "verse", "break": "bridge"}
@@ -86,7 +87,7 @@ def compose_line(piece: Piece) -> list[Sung]:
         if place not in tunes:
             tunes[place] = invent_tune(piece, *place)
         tune = tunes[place]
-        middle = (low + high) / 2 + LIFT.get(first.section, 0)
+        middle = low + HEIGHT * (high - low) + LIFT.get(first.section, 0)
         phrase = _Phrase(piece, tune, bars, middle)
         sung = phrase.sing(pitch)
         line += _pick_up(piece, first, line, sung) + sung
