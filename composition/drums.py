@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from .grid import LOUD_END, BarView, Hands, Piece, hits
+from .grid import BarView, Hands, Piece, hits
 from .score import Note
 from .style import DRUM_PITCHES
 from .texture import plays
@@ -51,7 +51,7 @@ def _bar(piece: Piece, bar: BarView, groove: Rows, rng: random.Random) -> Rows:
     else:
         rows = _move(rows, piece.style.drums["settle"])
     if is_last:
-        return _stop(rows, bar)
+        return _stop(rows, 2 if piece.winds_down(bar) else 2 * bar.beats + 2)
     if bar.is_last_of_section and bar.energy > QUIET:
         return _fill(piece, bar, rows, rng, whole=_is_climb(piece, bar))
     if bar.index % 4 == 3 and bar.energy > 0.5:
@@ -144,9 +144,8 @@ def _build(piece: Piece, bar: BarView, groove: Rows) -> Rows | None:
     return {**kick, **{name: steps[count - 1 - ahead] for name, steps in rolls.items()}}
 
 
-def _stop(rows: Rows, bar: BarView) -> Rows:
-    """The last bar: half of the groove, in a quiet ending one beat of it, then a breath before the last stroke."""
-    keep = 2 * bar.beats + 2 if bar.energy >= LOUD_END else 2
+def _stop(rows: Rows, keep: int) -> Rows:
+    """The last bar: the groove for `keep` steps, then a breath before the last stroke."""
     return {name: steps[:keep] + "." * (len(steps) - keep) for name, steps in rows.items()}
 
 

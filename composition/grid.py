@@ -12,9 +12,10 @@ from .score import Note
 from .style import Style
 from .theory import Chord, Key
 
-__all__ = ["LOUD_END", "BarView", "Hands", "Piece", "hits", "swing_warp"]
+__all__ = ["SHORT", "BarView", "Hands", "Piece", "hits", "swing_warp"]
 
 
+SHORT = 8  # bars; so short a piece has no time for entries and long ends
 LOUD_END = 0.65  # energy from which a piece plays on to its last chord
 
 
@@ -107,8 +108,11 @@ class Piece:
         return not self.rings and bar.number == len(self.bars) - 1
 
     def winds_down(self, bar: BarView) -> bool:
-        """Whether this is the last bar of a piece that ends quietly: one long chord before the last one."""
-        return bar.number == len(self.bars) - 1 > 0 and bar.energy < LOUD_END
+        """Whether this is the last bar of a piece that ends quietly: one long chord before the last one.
+
+        A short piece has no bar to spare for that.
+        """
+        return bar.number == len(self.bars) - 1 >= SHORT and bar.energy < LOUD_END
 
     def next_bar(self, bar: BarView) -> BarView | None:
         """The bar after a bar, None after the last."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from .grid import BarView, Piece
+from .grid import SHORT, BarView, Piece
 
 __all__ = ["plays"]
-
-SHORT = 8  # bars; so short a piece has no time for entries
 
 
 def plays(piece: Piece, role: str, bar: BarView) -> bool:
