@@ -1,9 +1,8 @@
-"""The bass player: patterns that lock with the kick, walking lines, long notes, runs into a new section."""
+"""The bass player: roots and fifths in patterns, walking lines, long notes, runs into a new section."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from .grid import BarView, Hands, Piece, hits
 from .score import Note
@@ -42,8 +41,6 @@ class _Bassist:
         self.kind, (self.low, self.high) = bass["style"], bass["register"]
         self.runs, self.ran = bass["runs"], {}  # type: float, dict[str, bool]
         patterns = list(bass["patterns"])
-        if bass["locks"]:
-            patterns = _with_the_kick(piece, patterns)
         two = sorted((rng.choice(patterns), rng.choice(patterns)), key=lambda pattern: len(hits(pattern, 4)))
         self.sparse, self.full, self.other = two[0], two[1], rng.choice(patterns)
         self.previous: float = (self.low + self.high) / 2
@@ -137,20 +134,6 @@ class _Bassist:
                 accent = 5 if step % 2 == 1 else 0  # on two and four, with the hi-hat
                 self.hands.play(bar.start + start + step, length, pitch, _velocity(bar) + accent)
             self.previous = line[-1]
-
-
-def _with_the_kick(piece: Piece, patterns: Sequence[str]) -> list[str]:
-    """The half of the patterns that strike most often together with the bass drum of the plan's groove."""
-    groove = piece.style.drums["grooves"].get(piece.plan.groove, {})
-    kicks = {beat for beat, _, _ in hits(groove.get("kick", ""), 4)} if groove.get("kick") else set()
-    if not kicks:
-        return list(patterns)
-
-    def apart(pattern: str) -> float:
-        struck = {beat for beat, _, _ in hits(pattern, 4)}
-        return len(struck ^ kicks) / len(struck | kicks)
-
-    return sorted(patterns, key=apart)[: (len(patterns) + 1) // 2]
 
 
 def _root(chord: Chord) -> int:

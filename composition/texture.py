@@ -26,10 +26,13 @@ def plays(piece: Piece, role: str, bar: BarView) -> bool:
 
 def _entered(piece: Piece, bar: BarView) -> list[str]:
     """The roles that have entered by a bar of an intro: one at the start, the others one by one."""
-    order = [name for name in piece.style.texture["intro"] if name in piece.plan.instruments]
-    if not order:
+    order = piece.style.texture["intro"]
+    here = [name for name in order if name in piece.plan.instruments]
+    if not here:
         return list(piece.plan.instruments)
-    return [name for place, name in enumerate(order) if bar.index >= place * bar.length // len(order)]
+    # Places are kept for those who are absent, so that a drummer who leaves moves nobody's entry.
+    entered = [name for place, name in enumerate(order) if bar.index >= place * bar.length // len(order)]
+    return entered if set(entered) & set(here) else here[:1]
 
 
 def _late(piece: Piece) -> list[str]:

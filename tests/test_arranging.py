@@ -104,6 +104,14 @@ def test_drums_strike_only_what_the_grooves_of_their_kit_have() -> None:
                 assert not track.is_drums or {(track.program, note.pitch) for note in track.notes} <= known, style
 
 
+@pytest.mark.parametrize("style", style_names())
+def test_a_drummer_who_leaves_takes_no_note_of_the_others_along(style: str) -> None:
+    for piece, score in pieces(style):
+        alone = {role: program for role, program in piece.plan.instruments.items() if role != "drums"}
+        without = arrange(replace(piece.plan, instruments=alone, groove=""))
+        assert without.tracks == tuple(track for track in score.tracks if not track.is_drums)
+
+
 # --- the form ------------------------------------------------------------------------------------------------------
 
 
