@@ -135,7 +135,10 @@ def _velocity(bar: BarView, symbol: str = "x") -> float:
 
 
 def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Hold each harmony as long as it lasts, in wide voicings, so that the close ones of the chords stay apart."""
+    """Hold each harmony as long as it lasts, above the accompaniment's lowest notes.
+
+    Close voicings: with wide ones etude lost 15 % of the chord frames in ambient and techno.
+    """
     hands = Hands(piece, rng, looseness=0.5)
     previous: tuple[int, ...] = ()
     spans: list[tuple[float, float, Chord, BarView]] = []
@@ -152,7 +155,7 @@ def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
                 spans.append((at, length, chord, bar))
     spans.append((piece.final, piece.total_beats - piece.final, piece.bars[-1].chords[-1], piece.bars[-1]))
     for start, length, chord, bar in spans:
-        previous = voice(chord, PAD_REGISTER, previous, spacing="open")
+        previous = voice(chord, PAD_REGISTER, previous)
         for pitch in previous:
             hands.play(start, length * 0.99, pitch, 52 + 26 * bar.energy)
     return hands.finished()

@@ -8,7 +8,7 @@ from .theory import Chord
 
 __all__ = ["VOICINGS", "voice"]
 
-VOICINGS = ("close", "drop2", "open")
+VOICINGS = ("close", "drop2")
 VOICES = 4
 PERFECT_FIFTH = 7
 LEAP = 4  # semitones; a top voice that moves further is heard as a jump
@@ -24,8 +24,7 @@ def voice(
         register: lowest and highest pitch.
         previous: the voicing before, or empty.
         rootless: leave the root to the bass where the chord has four tones or more.
-        spacing: "close"; "drop2", which puts the second voice from the top an octave down where four sound; or "open",
-            which also lifts the middle voice of a triad by an octave.
+        spacing: "close", or "drop2", which puts the second voice from the top an octave down where four sound.
     """
     classes = essential_tones(chord, rootless)
     low, high = register
@@ -63,9 +62,7 @@ def _shape(order: Sequence[int], spacing: str) -> list[int]:
         steps.append(steps[-1] + (pc - order[0] - steps[-1]) % 12)
     if len(steps) == 2:  # a power chord is doubled at the octave
         steps.append(12)
-    if spacing == "open" and len(steps) == 3:
-        steps[1] += 12
-    if spacing in ("drop2", "open") and len(steps) >= VOICES:
+    if spacing == "drop2" and len(steps) >= VOICES:
         steps[-2] -= 12
     return steps
 
