@@ -14,7 +14,7 @@ from .voicing import voice
 
 __all__ = ["play_colour"]
 
-REGISTER = (67, 86)
+REGISTERS = {"arpeggio": (67, 86), "hits": (62, 81), "counter": (60, 81), "riser": (64, 83)}
 SHORTEST_REST = 1.75  # beats; what is shorter is breath, and nobody answers it
 FULL = 0.9  # energy above which an arpeggio runs in sixteenths
 
@@ -59,7 +59,7 @@ def play_colour(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
             previous = _answer(piece, bar, hands, rest, previous)
         else:
             previous = player(bar, hands, previous, rests)
-    for pitch in voice(piece.bars[-1].chords[-1], REGISTER, previous)[:2]:
+    for pitch in voice(piece.bars[-1].chords[-1], REGISTERS[kind], previous)[:2]:
         hands.play(piece.final, piece.total_beats - piece.final, pitch, 66)
     return hands.finished()
 
@@ -71,10 +71,11 @@ def _answer(
     motif = invent_tune(piece, bar.section).motif
     begin = -(-rest[0] // 0.5) * 0.5  # on the next half beat
     room = rest[1] - begin - 0.25
-    ladder = [p for p in range(REGISTER[0], REGISTER[1] + 1) if p % 12 in scale_of(piece, bar.key, bar.chords[-1])]
+    low, high = REGISTERS[piece.style.colour["kind"]]
+    ladder = [p for p in range(low, high + 1) if p % 12 in scale_of(piece, bar.key, bar.chords[-1])]
     tones = [place for place, p in enumerate(ladder) if p % 12 in bar.chords[-1].pitch_classes]
-    near = previous[-1] if previous else sum(REGISTER) / 2
-    first = min(tones, key=lambda place: abs(ladder[place] - near) + 0.3 * abs(ladder[place] - sum(REGISTER) / 2))
+    near = previous[-1] if previous else (low + high) / 2
+    first = min(tones, key=lambda place: abs(ladder[place] - near) + 0.3 * abs(ladder[place] - (low + high) / 2))
     used: list[int] = []
     for tone in motif:
         start = tone.beat - motif[0].beat
@@ -93,7 +94,7 @@ def _arpeggio(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rest
     for number in range(round(bar.beats / step)):
         beat = bar.start + number * step
         sings = not rests.holds(beat)
-        previous = voice(bar.chord_at(number * step), REGISTER, previous)
+        previous = voice(bar.chord_at(number * step), REGISTERS["arpeggio"], previous)
         if sings and (bar.section != "chorus" or number * step % 0.5):
             continue
         ladder = [*previous, *reversed(previous[1:-1])]
@@ -107,11 +108,11 @@ def _hits(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -
 
     In a chorus every other bar has them.
     """
-    previous = voice(bar.chords[0], (62, 81), previous)
+    previous = voice(bar.chords[0], REGISTERS["hits"], previous)
     every = 2 if bar.section == "chorus" else 4
     if bar.is_last_of_section and bar.length > 1:
         for number in range(2):
-            for pitch in voice(bar.chords[-1], (62, 81), previous):
+            for pitch in voice(bar.chords[-1], REGISTERS["hits"], previous):
                 hands.play(bar.start + bar.beats - 1 + number / 2, 0.4, pitch, 80 + 26 * bar.energy)
     elif bar.index % every == 0:
         for beat, length in ((0.0, 0.75), (1.5, 0.45)):
@@ -123,10 +124,11 @@ def _hits(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -
 def _counter(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
     """A slow line on thirds and sevenths, which change least from chord to chord; it moves off the tune's downbeats."""
     last: Sequence[int] = previous or (67,)
+    low, high = REGISTERS["counter"]
     delay = 0.0 if rests.holds(bar.start) else 1.0
     for start, length, chord in bar.chord_spans():
         guide = [pc for pc in chord.pitch_classes[1:] if (pc - chord.root) % 12 not in (6, 7, 8)] or [chord.root]
-        pitch = min((p for p in range(60, 82) if p % 12 in guide), key=lambda p: (abs(p - last[-1]), p))
+        pitch = min((p for p in range(low, high + 1) if p % 12 in guide), key=lambda p: (abs(p - last[-1]), p))
         late = delay if length > 2 else 0.0
         hands.play(bar.start + start + late, (length - late) * 0.95, pitch, 58 + 26 * bar.energy)
         last = (pitch,)
@@ -135,7 +137,7 @@ def _counter(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests
 
 def _riser(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
     """Off-beat notes, and before a new section a climb that doubles its speed."""
-    previous = voice(bar.chords[0], (64, 83), previous)
+    previous = voice(bar.chords[0], REGISTERS["riser"], previous)
     if bar.is_last_of_section and bar.length > 1:
         half = bar.beats / 2
         eighths = [number * 0.5 for number in range(bar.beats)]
