@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 
 from .bass import play_bass
+from .colours import play_colour
 from .comping import play_chords, play_pad
 from .drums import play_drums
 from .grid import Piece
 from .manner import express, style_of
-from .melody import play_colour, play_lead
+from .melody import play_lead
 from .plan import MusicalPlan
 from .score import ROLES, Score, Track
 
@@ -30,7 +31,8 @@ def arrange(plan: MusicalPlan) -> Score:
     """Write the notes of a plan.
 
     The same plan gives the same score. Each role draws from a generator of its own, seeded by the plan's seed and the
-    role's name, so removing or changing one role leaves the notes of the others as they were.
+    role's name, so giving a role another program leaves the notes of the others as they were. A role that is not in
+    the plan is covered for: without a bass the pianist plays roots, without a lead the colours do not wait for it.
 
     Args:
         plan: any valid plan; its instruments say which roles play.

@@ -1,146 +1,161 @@
-"""The accompanist: voicings that move as little as possible, played in the style's manner; pads that hold them."""
+"""The accompanist: a sparser pattern under the verse than under the chorus, in the style's manner; pads that hold."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .grid import BarView, Hands, Piece, hits
 from .score import Note
+from .texture import plays
 from .theory import Chord
+from .voicing import voice
 
-__all__ = ["play_chords", "play_pad", "voice"]
+__all__ = ["play_chords", "play_pad"]
 
 STRING_DELAY = 0.012  # seconds from one string to the next in a strum
+PAD_REGISTER = (55, 76)
+ALIKE = 2  # strokes by which the pattern of every fourth bar may differ
+LIFTED = 0.8  # energy from which the fuller of two patterns is played
 
 
-def voice(chord: Chord, register: Sequence[int], previous: Sequence[int], rootless: bool = False) -> tuple[int, ...]:
-    """Choose the close voicing in `register` that moves least from `previous`; ascending pitches.
-
-    Args:
-        chord: what to voice.
-        register: lowest and highest pitch.
-        previous: the voicing before, or empty.
-        rootless: leave the root to the bass where the chord has four tones or more.
-    """
-    classes = list(dict.fromkeys(chord.pitch_classes))
-    if rootless and len(classes) >= 4:
-        classes.remove(chord.root)
-    classes = classes[:4] if len(classes) <= 4 else [*classes[:3], classes[-1]]
-    low, high = register
-    middle = (low + high) / 2
-    best: tuple[float, tuple[int, ...]] | None = None
-    for turn in range(len(classes)):
-        order = classes[turn:] + classes[:turn]
-        for first in range(low, high):
-            if first % 12 != order[0]:
-                continue
-            pitches = [first]
-            for pc in order[1:]:
-                pitches.append(pitches[-1] + (pc - pitches[-1]) % 12)
-            if len(pitches) == 2:  # a power chord is doubled at the octave
-                pitches.append(pitches[0] + 12)
-            cost = _distance(pitches, previous) if previous else 0.0
-            cost += 0.3 * abs(sum(pitches) / len(pitches) - middle) + 2.0 * max(0, pitches[-1] - high)
-            if best is None or cost < best[0]:
-                best = (cost, tuple(pitches))
-    assert best is not None, "a register spans an octave or more"
-    return best[1]
+def play_chords(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
+    """Accompany the whole piece."""
+    player = _Accompanist(piece, Hands(piece, rng), rng)
+    for bar in piece.bars:
+        if piece.closes(bar):
+            player.strike_last(bar)
+        elif plays(piece, "chords", bar):
+            player.play(bar)
+    if piece.rings:
+        player.strike_last(piece.bars[-1])
+    return player.hands.finished()
 
 
-def _distance(pitches: Sequence[int], previous: Sequence[int]) -> float:
-    """Semitones that the voices move, each from the nearest voice before."""
-    return float(sum(min(abs(pitch - other) for other in previous) for pitch in pitches))
+@dataclass(frozen=True)
+class _Step:
+    """One step of a pattern."""
+
+    beat: float
+    length: float
+    symbol: str
+    chord: Chord
+
+
+class _Accompanist:
+    def __init__(self, piece: Piece, hands: Hands, rng: random.Random) -> None:
+        self.piece, self.hands, self.rng = piece, hands, rng
+        comping = piece.style.comping
+        self.kind, self.register, self.spacing = comping["style"], comping["register"], comping["voicing"]
+        self.rootless = "bass" in piece.plan.instruments and comping["rootless"]
+        self.push = comping["push"]
+        patterns = list(comping["patterns"])
+        two = sorted((rng.choice(patterns), rng.choice(patterns)), key=_density)
+        self.sparse, self.full = two
+        self.other = rng.choice([p for p in patterns if abs(_density(p) - _density(two[0])) <= ALIKE])
+        self.pushes: dict[tuple[str, int], bool] = {}  # a section that returns pushes where it did
+        self.previous: tuple[int, ...] = ()
+
+    def play(self, bar: BarView) -> None:
+        is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
+        if self.kind == "sustain" or self.piece.winds_down(bar) or (is_still and self.kind in ("block", "strum")):
+            self._hold(bar)
+            return
+        pattern = self.full if bar.energy >= LIFTED or bar.section == "chorus" else self.sparse
+        pattern = self.other if bar.index % 4 == 3 and not bar.is_last_of_section else pattern
+        for step in self._steps(bar, pattern):
+            self.previous = self._voice(step.chord)
+            self._strike(bar, step)
+
+    def strike_last(self, bar: BarView) -> None:
+        """The last chord, complete and rolled a little, for as long as the piece lasts."""
+        piece = self.piece
+        final = voice(bar.chords[-1], self.register, self.previous, False, self.spacing)
+        self._roll(final, piece.final, piece.total_beats - piece.final, _velocity(bar), 0.02)
+
+    def _voice(self, chord: Chord) -> tuple[int, ...]:
+        return voice(chord, self.register, self.previous, self.rootless, self.spacing)
+
+    def _steps(self, bar: BarView, pattern: str) -> list[_Step]:
+        """The pattern's steps with their chords; the last off-beat may push: it plays the next chord early."""
+        steps = [_Step(beat, length, symbol, bar.chord_at(beat)) for beat, length, symbol in hits(pattern, bar.beats)]
+        place = (bar.section, bar.index)
+        pushes = self.pushes.setdefault(place, self.rng.random() < self.push)
+        follower = self.piece.next_bar(bar)
+        if pushes and steps and follower and steps[-1].beat % 1 >= 0.5 and steps[-1].beat >= bar.beats - 1:
+            last = steps[-1]
+            steps[-1] = _Step(last.beat, last.length, last.symbol, follower.chords[0])
+        return steps
+
+    def _hold(self, bar: BarView) -> None:
+        for start, length, chord in bar.chord_spans():
+            self.previous = self._voice(chord)
+            for pitch in self.previous:
+                self.hands.play(bar.start + start, length * 0.97, pitch, _velocity(bar) * 0.9)
+
+    def _strike(self, bar: BarView, step: _Step) -> None:
+        """Play one step of a pattern: a voice of an arpeggio, a strum, a stab or a block."""
+        pitches, start, velocity = self.previous, bar.start + step.beat, _velocity(bar, step.symbol)
+        if self.kind == "arpeggio":
+            voices = [*pitches, *(pitch + 12 for pitch in pitches)]
+            number = int(step.symbol) - 1 if step.symbol.isdigit() else 0
+            velocity += 5 if step.beat == 0 else 0
+            self.hands.play(start, step.length * 1.2, voices[number % len(voices)], velocity)
+        elif self.kind == "strum":
+            self._strum(pitches, start, step, velocity)
+        else:
+            share = 0.45 if self.kind == "stab" and step.length <= 0.5 else 0.92
+            velocity -= 6 if step.beat % 1 and step.symbol != "X" else 0
+            for number, pitch in enumerate(pitches):
+                top = 4 if number == len(pitches) - 1 else 0  # the ear follows the highest voice
+                self.hands.play(start, step.length * share, pitch, velocity + top)
+
+    def _strum(self, pitches: Sequence[int], start: float, step: _Step, velocity: float) -> None:
+        """Down over all strings on the beat; up over the three high ones, softer, off it."""
+        if int(step.beat * 2) % 2 == 0:
+            self._roll(pitches, start, step.length * 0.95, velocity, STRING_DELAY)
+        else:
+            self._roll(pitches[-3:][::-1], start, step.length * 0.95, velocity - 10, STRING_DELAY)
+
+    def _roll(self, pitches: Sequence[int], start: float, length: float, velocity: float, delay: float) -> None:
+        """Play pitches one shortly after the other, `delay` seconds apart."""
+        for number, pitch in enumerate(pitches):
+            late = number * delay * self.piece.plan.tempo / 60
+            self.hands.play(start, length, pitch, velocity - number, late=late)
+
+
+def _density(pattern: str) -> int:
+    """How often something is struck in a bar."""
+    return sum(symbol not in "-." for symbol in pattern)
 
 
 def _velocity(bar: BarView, symbol: str = "x") -> float:
     return (60 + 28 * bar.energy) * (1.15 if symbol == "X" else 1.0)
 
 
-def play_chords(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Accompany the whole piece."""
-    hands = Hands(piece, rng)
-    comping = piece.style.comping
-    register = comping["register"]
-    rootless = "bass" in piece.plan.instruments and piece.plan.style in ("jazz", "lofi", "bossa_nova", "funk")
-    main, other, lifted = (rng.choice(list(comping["patterns"])) for _ in range(3))
-    kind, previous = comping["style"], ()  # type: tuple[str, tuple[int, ...]]
-    for bar in piece.bars:
-        pattern = other if bar.index % 4 == 3 else lifted if bar.section == "chorus" else main
-        quiet = bar.section in ("intro", "break") and len(piece.bars) > 4 and kind in ("block", "sustain")
-        if kind == "sustain" or quiet:
-            previous = _sustain(piece, bar, hands, register, previous, rootless)
-            continue
-        for beat, length, symbol in hits(pattern, bar.beats):
-            chord = bar.chord_at(beat)
-            previous = voice(chord, register, previous, rootless)
-            _strike(piece, bar, hands, previous, beat, length, symbol, kind)
-    if piece.rings:
-        final = voice(piece.bars[-1].chords[-1], register, previous, False)
-        _roll(piece, hands, final, piece.end, piece.total_beats - piece.end, _velocity(piece.bars[-1]), 0.02)
-    return hands.finished()
-
-
-def _sustain(
-    piece: Piece, bar: BarView, hands: Hands, register: Sequence[int], previous: tuple[int, ...], rootless: bool
-) -> tuple[int, ...]:
-    for start, length, chord in bar.chord_spans():
-        previous = voice(chord, register, previous, rootless)
-        for pitch in previous:
-            hands.play(bar.start + start, length * 0.97, pitch, _velocity(bar) * 0.9)
-    return previous
-
-
-def _strike(
-    piece: Piece,
-    bar: BarView,
-    hands: Hands,
-    pitches: tuple[int, ...],
-    beat: float,
-    length: float,
-    symbol: str,
-    kind: str,
-) -> None:
-    """Play one step of a pattern: a voice of an arpeggio, a strum, a stab or a block."""
-    start, velocity = bar.start + beat, _velocity(bar, symbol)
-    if kind == "arpeggio":
-        voices = [*pitches, *(pitch + 12 for pitch in pitches)]
-        number = int(symbol) - 1 if symbol.isdigit() else 0
-        hands.play(start, length * 1.2, voices[number % len(voices)], velocity)
-    elif kind == "strum":
-        down = int(beat * 2) % 2 == 0
-        _roll(piece, hands, pitches if down else pitches[::-1], start, length * 0.95, velocity, STRING_DELAY)
-    else:
-        share = 0.45 if kind == "stab" and length <= 0.5 else 0.92
-        for pitch in pitches:
-            hands.play(start, length * share, pitch, velocity)
-
-
-def _roll(
-    piece: Piece, hands: Hands, pitches: Sequence[int], start: float, length: float, velocity: float, delay: float
-) -> None:
-    """Play pitches one shortly after the other, `delay` seconds apart."""
-    for number, pitch in enumerate(pitches):
-        hands.play(start, length, pitch, velocity - number, late=number * delay * piece.plan.tempo / 60)
-
-
 def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Hold each harmony as long as it lasts, an octave or so above the accompaniment's lowest notes."""
+    """Hold each harmony as long as it lasts, above the accompaniment's lowest notes.
+
+    Close voicings: with wide ones etude lost 15 % of the chord frames in ambient and techno.
+    """
     hands = Hands(piece, rng, looseness=0.5)
-    register, previous = (55, 76), ()  # type: tuple[tuple[int, int], tuple[int, ...]]
+    previous: tuple[int, ...] = ()
     spans: list[tuple[float, float, Chord, BarView]] = []
     for bar in piece.bars:
+        if not plays(piece, "pad", bar) or piece.closes(bar):
+            continue
         for start, length, chord in bar.chord_spans():
+            at = bar.start + start
             held = spans and spans[-1][2] == chord and spans[-1][3].section == bar.section and bar.index % 2
-            if held:
+            if held and spans[-1][0] + spans[-1][1] == at:
                 first, so_far, _, view = spans[-1]
                 spans[-1] = (first, so_far + length, chord, view)
             else:
-                spans.append((bar.start + start, length, chord, bar))
-    if piece.rings:
-        spans.append((piece.end, piece.total_beats - piece.end, piece.bars[-1].chords[-1], piece.bars[-1]))
+                spans.append((at, length, chord, bar))
+    spans.append((piece.final, piece.total_beats - piece.final, piece.bars[-1].chords[-1], piece.bars[-1]))
     for start, length, chord, bar in spans:
-        previous = voice(chord, register, previous)
+        previous = voice(chord, PAD_REGISTER, previous)
         for pitch in previous:
             hands.play(start, length * 0.99, pitch, 52 + 26 * bar.energy)
     return hands.finished()

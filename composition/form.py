@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError
+from .harmony import KEY_CHANGE, Bars, enrich, raise_end
 from .plan import Section
 from .theory import Chord, Key
 
@@ -26,6 +27,7 @@ COMMON_PROGRESSIONS = {
     "lydian": (("I", "II", "I", "II"), ("I", "vii", "II", "I"), ("I", "II", "iii", "II")),
     "phrygian": (("i", "bII", "i", "bvii"), ("i", "i", "bII", "bIII"), ("i", "bVI", "bII", "i")),
 }
+LOWERED = (1, 3, 8, 10)  # semitones above the tonic of bII, bIII, bVI and bVII
 CADENCES = {"mixolydian": "bVII", "dorian": "bVII", "phrygian": "bII"}  # the others V
 
 
@@ -55,6 +57,7 @@ def build_sections(
     *,
     chords: Sequence[str] = (),
     names: Sequence[str] = (),
+    harmony: Mapping[str, float] | None = None,
 ) -> tuple[tuple[Section, ...], dict[str, str]]:
     """Lay out `num_bars` bars and write their chords.
 
@@ -63,12 +66,14 @@ def build_sections(
         progressions: what the style plays in this mode; the sections of a name share one.
         chords: one entry a bar, cycling; it replaces the progressions and the cadence.
         names: section names to use in this order instead of the form.
+        harmony: device -> chance that a bar leads to the next by it, see `harmony.py`.
 
     Returns:
         The sections, and the sentences for `sections` and `chords`.
     """
     chosen = _choose_progressions(progressions, num_bars, rng)
     parts = _named(form, names, num_bars) if names else _lay_out(form, num_bars, len(chosen["verse"]))
+    parts = _crown(parts)
     listed = ", ".join(f"{name} {bars}" for name, bars, _ in parts)
     who = "user: these names" if names else "rule: the style's form"
     reasons = {"sections": f"{who}, scaled to {num_bars} bars ({listed})"}
@@ -77,9 +82,9 @@ def build_sections(
         flat = [cycle[index % len(cycle)] for index in range(num_bars)]
         reasons["chords"] = f"user: {' | '.join(chords)}, one entry a bar, cycling; no cadence is added"
     else:
-        flat = _harmonise(parts, chosen, key)
+        flat, done = _harmonise(parts, chosen, key, harmony or {}, random.Random(f"{rng.random()}:harmony"))
         told = f"sampled equally from {len(progressions)} progressions: {_tell(chosen, parts)}"
-        reasons["chords"] = f"{told}; rule: the end is a cadence"
+        reasons["chords"] = "; ".join([told, *done, "rule: the end is a cadence"])
     sections, start = [], 0
     for name, bars, energy in parts:
         sections.append(Section(name, energy, tuple(flat[start : start + bars])))
@@ -143,6 +148,9 @@ def _repeat(head: list[Part], body: list[Part], tail: Part, num_bars: int) -> li
         bars = left if bars > left or left - bars < 4 else bars
         parts.append((name, bars, energy))
         left -= bars
+    chorus = next((part for part in body if part[0] == "chorus"), None)
+    if chorus and len(parts) - len(head) > 2:
+        parts[-1] = ("chorus", parts[-1][1], chorus[2])  # whatever comes last before the ending, it is the chorus
     return [*parts, (tail[0], ending, tail[2])]
 
 
@@ -168,30 +176,70 @@ def _named(form: Sequence[Part], names: Sequence[str], num_bars: int) -> list[Pa
     return _share(parts, num_bars)
 
 
-def _harmonise(parts: Sequence[Part], chosen: dict[str, tuple[str, ...]], key: Key) -> list[tuple[str, ...]]:
-    """Write the chords of all bars; the last bar is the tonic, and the one before it leads there."""
+def _crown(parts: Sequence[Part]) -> list[Part]:
+    """Give the last chorus the most energy that a chorus of the piece has."""
+    energies = [energy for name, _, energy in parts if name == "chorus"]
+    last = max((number for number, part in enumerate(parts) if part[0] == "chorus"), default=-1)
+    return [(name, bars, max(energies) if number == last else e) for number, (name, bars, e) in enumerate(parts)]
 
-    def spell(numeral: str) -> str:
-        chord = key.degree(numeral)
-        outside = chord.root not in key.scale and numeral[0] in "b#"
-        return chord.spell(numeral[0] == "b" if outside else key.flats)  # bII of G is Ab, not G#
 
-    flat = [
-        tuple(spell(numeral) for numeral in chosen[name][index % len(chosen[name])].split())
-        for name, bars, _ in parts
-        for index in range(bars)
-    ]
+def _harmonise(
+    parts: Sequence[Part],
+    chosen: dict[str, tuple[str, ...]],
+    key: Key,
+    chances: Mapping[str, float],
+    rng: random.Random,
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Write the chords of all bars; the last bar is the tonic, and the one before it leads there.
+
+    Also returns what was done to the progressions, as sentences.
+    """
+    written, done = _write_sections(parts, chosen, key, chances, rng)
+    flat: Bars = [chords for name, bars, _ in parts for chords in written[name][:bars]]
     tonic = _tonic(chosen[parts[-1][0]], key)
-    flat[-1] = (tonic.spell(key.flats),)
+    flat[-1] = (tonic,)
     # A section that comes back keeps its chords, so only bars that are heard once may change.
     owner = [name for name, bars, _ in parts for _ in range(bars)][-2:]
     is_free = sum(name == owner[0] for name, _, _ in parts) == 1
-    if len(flat) > 1 and is_free and Chord.parse(flat[-2][-1]).root == key.tonic:
+    if len(flat) > 1 and is_free and flat[-2][-1].root == key.tonic:
         suffix = {"5": "5", "dom": "7", "maj7": "7", "min7": "7"}
         numeral = CADENCES.get(key.mode, "V")
         tension = suffix.get(tonic.quality, suffix.get(tonic.simple, "") if numeral == "V" else "")
-        flat[-2] = (flat[-2][0], spell(numeral + tension))
-    return flat
+        flat[-2] = (flat[-2][0], key.degree(numeral + tension))
+    keys = [key] * len(flat)
+    if rng.random() < chances.get(KEY_CHANGE, 0.0):
+        raised, step = raise_end([part[0] for part in parts], [part[1] for part in parts], flat, rng)
+        done += [f"sampled: from the last chorus on {step} semitones higher"] if step else []
+        keys[raised:] = [Key((key.tonic + step) % 12, key.mode)] * (len(flat) - raised)
+    return [_spelled(chords, local) for chords, local in zip(flat, keys, strict=True)], done
+
+
+def _write_sections(
+    parts: Sequence[Part],
+    chosen: dict[str, tuple[str, ...]],
+    key: Key,
+    chances: Mapping[str, float],
+    rng: random.Random,
+) -> tuple[dict[str, Bars], list[str]]:
+    """Write each section name once, as long as its longest occurrence, so that it returns with the same chords."""
+    written: dict[str, Bars] = {}
+    done = []
+    for name in dict.fromkeys(part[0] for part in parts):
+        lengths = [bars for other, bars, _ in parts if other == name]
+        cycle = [tuple(key.degree(numeral) for numeral in bar.split()) for bar in chosen[name]]
+        written[name] = [cycle[index % len(cycle)] for index in range(max(lengths))]
+        done += [f"sampled: {name}, {what}" for what in enrich(written[name], min(lengths), key, chances, rng)]
+    return written, done
+
+
+def _spelled(chords: Sequence[Chord], key: Key) -> tuple[str, ...]:
+    """Write chords as the key asks for; a lowered degree is written with a flat, so bII of G is Ab, not G#."""
+
+    def is_lowered(chord: Chord) -> bool:
+        degree = (chord.root - key.tonic) % 12
+        return chord.root not in key.scale and degree in LOWERED and chord.simple != "dim"
+
+    return tuple(chord.spell(key.flats or is_lowered(chord)) for chord in chords)
 
 
 def _tonic(progression: Sequence[str], key: Key) -> Chord:

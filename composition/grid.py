@@ -6,12 +6,17 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .harmony import local_key
 from .plan import MusicalPlan
 from .score import Note
 from .style import Style
 from .theory import Chord, Key
 
-__all__ = ["BarView", "Hands", "Piece", "hits", "swing_warp"]
+__all__ = ["SHORT", "BarView", "Hands", "Piece", "hits", "swing_warp"]
+
+
+SHORT = 8  # bars; so short a piece has no time for entries and long ends
+LOUD_END = 0.65  # energy from which a piece plays on to its last chord
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class BarView:
     length: int  # bars of its section
     energy: float
     occurrence: int  # how many sections of this name came before
+    key: Key
 
     @property
     def is_last_of_section(self) -> bool:
@@ -55,9 +61,13 @@ class Piece:
     @classmethod
     def of(cls, plan: MusicalPlan, style: Style) -> Piece:
         views, beats, seen = [], plan.beats_per_bar, {}  # type: ignore[var-annotated]
-        for number, (section, index, chords) in enumerate(plan.bars):
+        key = local = Key.parse(plan.key)
+        bars = plan.bars
+        for number, (section, index, chords) in enumerate(bars):
             if index == 0:
                 seen[section.name] = seen.get(section.name, -1) + 1
+                inside = bars[number : number + section.num_bars]
+                local = local_key([chord for bar in inside for chord in bar.chords], key, local)
             views.append(
                 BarView(
                     number=number,
@@ -69,9 +79,10 @@ class Piece:
                     length=section.num_bars,
                     energy=section.energy,
                     occurrence=seen[section.name],
+                    key=local,
                 )
             )
-        return cls(plan, style, Key.parse(plan.key), tuple(views))
+        return cls(plan, style, key, tuple(views))
 
     @property
     def end(self) -> float:
@@ -86,6 +97,26 @@ class Piece:
     def rings(self) -> bool:
         """Whether the last chord is struck once more after the last bar."""
         return self.plan.duration - self.end * 60.0 / self.plan.tempo >= 0.5
+
+    @property
+    def final(self) -> float:
+        """Beat at which the last chord is struck: after the last bar if it rings, else where the last bar begins."""
+        return self.end if self.rings else self.bars[-1].start
+
+    def closes(self, bar: BarView) -> bool:
+        """Whether a bar holds nothing but the last chord."""
+        return not self.rings and bar.number == len(self.bars) - 1
+
+    def winds_down(self, bar: BarView) -> bool:
+        """Whether this is the last bar of a piece that ends quietly: one long chord before the last one.
+
+        A short piece has no bar to spare for that.
+        """
+        return bar.number == len(self.bars) - 1 >= SHORT and bar.energy < LOUD_END
+
+    def next_bar(self, bar: BarView) -> BarView | None:
+        """The bar after a bar, None after the last."""
+        return self.bars[bar.number + 1] if bar.number + 1 < len(self.bars) else None
 
     def next_chord(self, bar: BarView, place: int) -> Chord:
         """The chord that follows chord number `place` of a bar; the last one follows itself."""

@@ -1,175 +1,235 @@
-"""The soloist: motifs that return, phrases that breathe, chord tones on strong beats. And the colours around it."""
+"""The soloist: phrases that ask and answer, motifs that return, breath, chord tones on strong beats."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from .bass import place
-from .comping import voice
-from .grid import BarView, Hands, Piece, hits
+from .grid import BarView, Hands, Piece
+from .phrasing import DEVELOPMENTS, Tone, Tune, cadence_rhythm, invent_tune
 from .score import Note
-from .theory import Chord
+from .texture import plays
+from .theory import Chord, Key
 
-__all__ = ["play_colour", "play_lead"]
+__all__ = ["Sung", "compose_line", "play_lead", "scale_of"]
 
 MINOR_LIKE = ("minor", "dorian", "phrygian")
-FORM = "AABC"  # the bars of a phrase: a motif, the motif on the next chord, an answer, a rest on a chord tone
+PHRASE = 4  # bars
+HEIGHT = 0.57  # of a tune in its register: a little above the middle, out of the way of the chords
+STEP = 1.8  # semitones that a scale step takes on average
+# Whose tune a section without one of its own sings, and how far above the middle of the register each lies.
+SINGS = {"intro": "verse", "ending": "verse", "break": "bridge"}
+LIFT = {"verse": -1, "chorus": 2, "bridge": 1}  # semitones
+PENTATONIC = {True: (0, 3, 5, 7, 10), False: (0, 2, 4, 7, 9)}  # by whether the mode is like minor
+BLUES = {True: (0, 3, 5, 6, 7, 10), False: (0, 2, 3, 4, 7, 9)}
 
 
-class Motif:
-    """One bar of rhythm and contour; the pitches follow from the chord it is played on."""
+@dataclass(frozen=True)
+class Sung:
+    """One note of the tune as it is meant, before hands play it."""
 
-    def __init__(self, piece: Piece, rng: random.Random) -> None:
-        melody = piece.style.melody
-        rhythm = rng.choice(list(melody["rhythms"]))
-        keep = min(1.0, 0.45 + melody["density"])
-        beats = piece.plan.beats_per_bar
-        steps = [hit for hit in hits(rhythm, beats) if hit[0] % 2 == 0 or rng.random() < keep]
-        self.steps = [(beat, length) for beat, length, _ in steps] or [(0.0, float(beats))]
-        self.moves = [self._move(rng, melody["leap"]) for _ in self.steps]
+    start: float  # beats from the start of the piece
+    length: float
+    pitch: int
+    is_strong: bool
+    energy: float
+    is_goal: bool = False  # the last note of a phrase
 
-    @staticmethod
-    def _move(rng: random.Random, leap: float) -> int:
-        """Scale steps from one note to the next: mostly neighbours, sometimes a leap."""
-        return rng.choice((-3, -2, 2, 3, 4)) if rng.random() < leap else rng.choice((-1, -1, 0, 1, 1))
+    @property
+    def end(self) -> float:
+        return self.start + self.length
 
 
-def scale_of(piece: Piece, chord: Chord) -> tuple[int, ...]:
-    """Pitch classes that the style's melodies use over a chord."""
-    kind, key = piece.style.melody["scale"], piece.key
-    minor = key.mode in MINOR_LIKE
+def scale_of(piece: Piece, key: Key, chord: Chord) -> tuple[int, ...]:
+    """Pitch classes that the style's melodies use over a chord.
+
+    A tone of the chord that the scale lacks takes the place of its neighbours: over E7 in A minor G# is sung, not G.
+    """
+    kind, minor = piece.style.melody["scale"], key.mode in MINOR_LIKE
+    tones = chord.pitch_classes
     if kind == "chord":
-        return tuple(sorted(set(chord.pitch_classes)))
-    if kind == "pentatonic":
-        return tuple((key.tonic + step) % 12 for step in ((0, 3, 5, 7, 10) if minor else (0, 2, 4, 7, 9)))
-    if kind == "blues":
-        return tuple((key.tonic + step) % 12 for step in ((0, 3, 5, 6, 7, 10) if minor else (0, 2, 3, 4, 7, 9)))
-    return tuple(key.scale)
+        return tuple(sorted(set(tones)))
+    steps = {"pentatonic": PENTATONIC[minor], "blues": BLUES[minor]}.get(kind)
+    own = key.scale if steps is None else tuple((key.tonic + step) % 12 for step in steps)
+    foreign = [pc for pc in tones[:4] if pc not in own]
+    bent = {(pc + side) % 12 for pc in foreign for side in (1, 11)} - set(tones)
+    return tuple(sorted({*foreign, *(pc for pc in own if pc not in bent)}))
 
 
 def play_lead(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Play a melody; a section that returns brings its melody back."""
+    """Play the tune; a section that returns brings its motif back, a little varied."""
     hands = Hands(piece, rng)
-    low, high = piece.style.melody["register"]
-    pitch, motifs = (low + high) / 2, {}  # type: tuple[float, dict[str, dict[str, Motif]]]
-    resting: dict[tuple[str, int], bool] = {}
-    for bar in piece.bars:
-        if bar.section == "intro" and len(piece.bars) > 4:
-            continue
-        own = random.Random(f"{piece.plan.seed}:lead:{bar.section}")
-        if bar.section not in motifs:
-            motifs[bar.section] = {name: Motif(piece, own) for name in "ABC"}
-        name = FORM[bar.index % len(FORM)]
-        place_in_phrase = (bar.section, bar.index % 8)
-        if place_in_phrase not in resting:
-            resting[place_in_phrase] = bar.index % 4 in (1, 3) and rng.random() < piece.style.melody["rest"]
-        if bar.index == 0:
-            pitch = (low + high) / 2  # so that the same section starts from the same place
-        last = bar.number == len(piece.bars) - 1
-        if last or (name == "C" and not resting[place_in_phrase]):
-            pitch = _cadence(piece, bar, hands, pitch)
-        elif not resting[place_in_phrase]:
-            pitch = _phrase(piece, bar, hands, motifs[bar.section][name], pitch)
-    if piece.rings:
-        final = place(piece.bars[-1].chords[-1].root, low, pitch)
-        hands.play(piece.end, piece.total_beats - piece.end, final, 70 + 20 * piece.bars[-1].energy)
+    grace = piece.style.melody["grace"]
+    for note in compose_line(piece):
+        loud = 70 + 24 * note.energy + (7 if note.is_strong else 0) - (5 if note.is_goal else 0)
+        if note.is_strong and note.length >= 0.75 and rng.random() < grace:
+            # Slid into from below, as a singer or a bent string does.
+            hands.play(note.start - 0.125, 0.125, note.pitch - 1, loud - 18)
+        hands.play(note.start, note.length * 0.93, note.pitch, loud)
     return hands.finished()
 
 
-def _phrase(piece: Piece, bar: BarView, hands: Hands, motif: Motif, pitch: float) -> float:
-    """Play a motif over a bar's chords, from near `pitch`; returns the last pitch."""
+def compose_line(piece: Piece) -> list[Sung]:
+    """Write the tune of the whole piece. It depends on the plan alone, so that others can answer it."""
+    names = {bar.section for bar in piece.bars}
+    tunes: dict[tuple[str, int], Tune] = {}
+    line: list[Sung] = []
     low, high = piece.style.melody["register"]
-    for (beat, length), move in zip(motif.steps, motif.moves, strict=True):
-        chord = bar.chord_at(beat)
-        ladder = [p for p in range(low, high + 1) if p % 12 in scale_of(piece, chord)]
-        strong = beat % 2 == 0
-        at = min(range(len(ladder)), key=lambda i: abs(ladder[i] - pitch)) + move
-        at = at if 0 <= at < len(ladder) else at - 2 * move  # turn back at the edge of the register
-        wanted = ladder[max(0, min(at, len(ladder) - 1))]
-        if strong:
-            tones = [p for p in range(low, high + 1) if p % 12 in chord.pitch_classes]
-            wanted = min(tones, key=lambda p: (abs(p - wanted), p))
-        hands.play(bar.start + beat, length * 0.93, wanted, 74 + 24 * bar.energy + (8 if strong else 0))
-        pitch = wanted
-    return pitch
-
-
-def _cadence(piece: Piece, bar: BarView, hands: Hands, pitch: float) -> float:
-    """End a phrase: a long chord tone, after a step towards it."""
-    low, high = piece.style.melody["register"]
-    chord = bar.chords[-1]
-    tones = [p for p in range(low, high + 1) if p % 12 in chord.pitch_classes[:3]]
-    goal = min(tones, key=lambda p: (abs(p - pitch), p))
-    ladder = [p for p in range(low, high + 1) if p % 12 in scale_of(piece, chord)]
-    step = min(ladder, key=lambda p: (abs(abs(p - goal) - 2), p))
-    velocity = 76 + 22 * bar.energy
-    hands.play(bar.start, 0.9, step, velocity)
-    hands.play(bar.start + 1, bar.beats - 1.5, goal, velocity)
-    return goal
-
-
-def play_colour(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Add what the style uses as colour: arpeggios, hits, a counter-line or risers."""
-    hands = Hands(piece, rng, looseness=0.7)
-    player = {"arpeggio": _arpeggio, "hits": _hits, "counter": _counter, "riser": _riser}[piece.style.colour["kind"]]
-    previous: tuple[int, ...] = ()
-    for bar in piece.bars:
-        if bar.section == "intro" and len(piece.bars) > 8 and bar.index < bar.length // 2:
+    pitch = (low + high) // 2
+    for bars in _phrases(piece):
+        first = bars[0]
+        if not plays(piece, "lead", first):
             continue
-        previous = player(bar, hands, previous)
-    if piece.rings:
-        for pitch in voice(piece.bars[-1].chords[-1], (67, 86), previous)[:2]:
-            hands.play(piece.end, piece.total_beats - piece.end, pitch, 66)
-    return hands.finished()
+        name = SINGS.get(first.section, first.section)
+        name = name if name in names else first.section
+        place = (name, first.occurrence if name == first.section else 0)
+        if place not in tunes:
+            tunes[place] = invent_tune(piece, *place)
+        tune = tunes[place]
+        middle = low + HEIGHT * (high - low) + LIFT.get(first.section, 0)
+        phrase = _Phrase(piece, tune, bars, middle)
+        sung = phrase.sing(pitch)
+        line += _pick_up(piece, first, line, sung) + sung
+        pitch = line[-1].pitch if line else pitch
+    return [*line, *_last_note(piece, line)]
 
 
-def _arpeggio(bar: BarView, hands: Hands, previous: tuple[int, ...]) -> tuple[int, ...]:
-    """Eighths up and down the chord, high up; sixteenths when the section is at full energy."""
-    step = 0.25 if bar.energy > 0.9 else 0.5
-    for number in range(round(bar.beats / step)):
-        previous = voice(bar.chord_at(number * step), (67, 86), previous)
-        ladder = [*previous, *reversed(previous[1:-1])]
-        pitch = ladder[number % len(ladder)]
-        hands.play(bar.start + number * step, step * 1.1, pitch, 52 + 26 * bar.energy + (6 if number % 4 == 0 else 0))
-    return previous
+def _phrases(piece: Piece) -> list[list[BarView]]:
+    """Group the bars of each section by four; a group of one joins the one before."""
+    groups: list[list[BarView]] = []
+    for bar in piece.bars:
+        is_rest = bar.index == bar.length - 1 and bar.index % PHRASE == 0 and bar.length > 1
+        if bar.index % PHRASE == 0 and not is_rest:
+            groups.append([])
+        groups[-1].append(bar)
+    return groups
 
 
-def _hits(bar: BarView, hands: Hands, previous: tuple[int, ...]) -> tuple[int, ...]:
-    """Short chords together on the downbeat and before the third beat, every other bar."""
-    previous = voice(bar.chords[0], (62, 81), previous)
-    if bar.index % 2 == 0:
-        for beat, length in ((0.0, 0.75), (1.5, 0.45)):
-            for pitch in previous:
-                hands.play(bar.start + beat, length, pitch, 74 + 26 * bar.energy)
-    elif bar.is_last_of_section:
-        for number in range(2):
-            for pitch in previous:
-                hands.play(bar.start + bar.beats - 1 + number / 2, 0.4, pitch, 80 + 26 * bar.energy)
-    return previous
+class _Phrase:
+    """A question (every first group of a section) or an answer (every second one, and the last)."""
+
+    def __init__(self, piece: Piece, tune: Tune, bars: Sequence[BarView], middle: float) -> None:
+        self.piece, self.tune, self.bars, self.middle = piece, tune, bars, middle
+        number = bars[0].index // PHRASE
+        self.is_answer = number % 2 == 1 or bars[-1].is_last_of_section
+        self.climbs = 1 if self.is_answer else 0
+        letters = tune.phrase
+        if number % 4 == 2:  # in a long section the second idea leads for once
+            letters = letters.translate(str.maketrans("AB", "BA"))
+        if bars[0].occurrence and self.is_answer:  # the second time is not the first time again
+            letters = letters.replace("A", "a", 1) if "a" not in letters else letters.replace("a", "F", 1)
+        self.letters = _fit(letters, len(bars))
+
+    def sing(self, pitch: int) -> list[Sung]:
+        """Sing the phrase from near a pitch."""
+        line: list[Sung] = []
+        for number, (bar, letter) in enumerate(zip(self.bars, self.letters, strict=True)):
+            pitch = line[-1].pitch if line else pitch
+            if bar.number == len(self.piece.bars) - 1 and not self.piece.rings:
+                break  # the last note of the piece is a matter of its own
+            if letter == "C":
+                line += self._cadence(bar, pitch)
+            elif letter != ".":
+                tones = DEVELOPMENTS[letter](self.tune, bar.beats)
+                if number == 1 and self.tune.breathes:
+                    tones = tuple(tone for tone in tones if tone.beat < bar.beats / 2)
+                line += self._bar(bar, tones, number, pitch)
+        return line
+
+    def _bar(self, bar: BarView, tones: Sequence[Tone], number: int, pitch: int) -> list[Sung]:
+        """Lay a motif onto the ladder of the scale, from the chord tone at the height that the contour asks for."""
+        height = self.middle + self.tune.contour[number % len(self.tune.contour)] + self.climbs
+        height -= STEP * sum(tone.step for tone in tones) / max(1, len(tones))  # the motif's middle lies there
+        chord = bar.chord_at(tones[0].beat) if tones else bar.chords[0]
+        anchor = _nearest(self._pitches(chord.pitch_classes), height)
+        sung: list[Sung] = []
+        for place, tone in enumerate(tones):
+            chord = bar.chord_at(tone.beat)
+            ladder = self._pitches(scale_of(self.piece, bar.key, chord))
+            wanted = ladder[_turned_back(ladder.index(_nearest(ladder, anchor)) + tone.step, len(ladder))]
+            strong = tone.beat % 2 == 0 and not (bar.beats == 3 and tone.beat == 2)
+            if strong and wanted % 12 not in chord.pitch_classes:
+                moved = place > 0 and tones[place - 1].step != tone.step
+                others = [p for p in self._pitches(chord.pitch_classes) if not (moved and p == pitch)]
+                wanted = _nearest(others, wanted + (0.1 if wanted >= pitch else -0.1))
+            sung.append(Sung(bar.start + tone.beat, tone.length, wanted, strong, bar.energy))
+            pitch = wanted
+        return sung
+
+    def _cadence(self, bar: BarView, pitch: int) -> list[Sung]:
+        """Close the phrase: a question stays on the fifth or the third, an answer comes home."""
+        chord = bar.chords[-1]
+        goal = _nearest(self._pitches(_goals(chord, bar.key, self.is_answer)), (pitch + self.middle) / 2)
+        ladder = self._pitches({*scale_of(self.piece, bar.key, chord), goal % 12})
+        rhythm = cadence_rhythm(self.tune, bar.beats)
+        side = 1 if pitch >= goal else -1
+        at, sung = ladder.index(goal), []
+        for number, (beat, length) in enumerate(rhythm):
+            left = len(rhythm) - 1 - number
+            step = ladder[_turned_back(at + side * left, len(ladder))]
+            if left and beat == 0 and step % 12 not in bar.chords[0].pitch_classes:
+                step = _nearest([p for p in self._pitches(bar.chords[0].pitch_classes) if p != goal], step)
+            strong = beat % 2 == 0 or left == 0
+            sung.append(Sung(bar.start + beat, length, step, strong, bar.energy, left == 0))
+        return sung
+
+    def _pitches(self, classes: Sequence[int] | set[int]) -> list[int]:
+        low, high = self.piece.style.melody["register"]
+        return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 
 
-def _counter(bar: BarView, hands: Hands, previous: tuple[int, ...]) -> tuple[int, ...]:
-    """A slow line on thirds and sevenths, which change least from chord to chord."""
-    last: Sequence[int] = previous or (67,)
-    for start, length, chord in bar.chord_spans():
-        guide = [pc for pc in chord.pitch_classes[1:] if (pc - chord.root) % 12 not in (6, 7, 8)] or [chord.root]
-        pitch = min((p for p in range(60, 82) if p % 12 in guide), key=lambda p: (abs(p - last[0]), p))
-        hands.play(bar.start + start, length * 0.95, pitch, 58 + 26 * bar.energy)
-        last = (pitch,)
-    return tuple(last)
+def _fit(letters: str, count: int) -> str:
+    """Shorten a phrase to `count` bars, or lengthen it, and keep its end."""
+    if count == 1:
+        return "C"
+    if count <= len(letters):
+        return letters[: count - 1] + letters[-1]
+    return letters[:-1] + "." * (count - len(letters)) + letters[-1]
 
 
-def _riser(bar: BarView, hands: Hands, previous: tuple[int, ...]) -> tuple[int, ...]:
-    """Off-beat notes, and before a new section a climb that doubles its speed."""
-    previous = voice(bar.chords[0], (64, 83), previous)
-    if bar.is_last_of_section and bar.length > 1:
-        count = 4 * bar.beats
-        for number in range(count):
-            pitch = previous[number % len(previous)] + 12 * (number >= count // 2)
-            hands.play(bar.start + number * 0.25, 0.22, pitch, 50 + 50 * number / count)
-    else:
-        for beat in range(bar.beats):
-            pitch = previous[(beat + bar.index) % len(previous)]
-            hands.play(bar.start + beat + 0.5, 0.3, pitch, 54 + 22 * bar.energy)
-    return previous
+def _goals(chord: Chord, key: Key, comes_home: bool) -> tuple[int, ...]:
+    """Pitch classes on which a phrase may end: the tonic where the chord has it, or what leaves it open."""
+    tones = chord.pitch_classes
+    if comes_home:
+        return (key.tonic,) if key.tonic in tones else tones[:1]
+    return tuple(pc for pc in tones[1:3] if pc != key.tonic) or tones[:1]
+
+
+def _nearest(pitches: Sequence[int], wanted: float) -> int:
+    return min(pitches, key=lambda pitch: (abs(pitch - wanted), pitch))
+
+
+def _turned_back(place: int, count: int) -> int:
+    """An index beyond either end of the register comes back as far as it went out."""
+    place = abs(place)
+    return max(0, 2 * (count - 1) - place) if place >= count else place
+
+
+def _pick_up(piece: Piece, bar: BarView, before: Sequence[Sung], phrase: Sequence[Sung]) -> list[Sung]:
+    """Notes that lead by step into a phrase during the last beat before it, if that beat is free."""
+    dice = random.Random(f"{piece.plan.seed}:pickup:{bar.section}:{bar.index}")
+    if not phrase or bar.number == 0 or phrase[0].start > bar.start or dice.random() >= piece.style.melody["pickup"]:
+        return []
+    if before and before[-1].end > bar.start - 1.0:
+        return []
+    low, high = piece.style.melody["register"]
+    chord = piece.bars[bar.number - 1].chords[-1]
+    ladder = [p for p in range(low, high + 1) if p % 12 in scale_of(piece, bar.key, chord)]
+    goal, count = phrase[0].pitch, dice.choice((1, 2, 2))
+    below = [p for p in ladder if p < goal][-count:]
+    above = [p for p in ladder if p > goal][:count][::-1]
+    steps = below if len(below) == count and dice.random() < 0.7 else above
+    width = 0.5
+    begin = bar.start - width * len(steps)
+    return [Sung(begin + width * n, width, p, False, bar.energy) for n, p in enumerate(steps)]
+
+
+def _last_note(piece: Piece, line: Sequence[Sung]) -> list[Sung]:
+    """The tonic where the last chord is struck, held as long as it rings."""
+    low, high = piece.style.melody["register"]
+    home = piece.bars[-1].chords[-1]
+    goals = _goals(home, piece.bars[-1].key, True)
+    near = line[-1].pitch if line else (low + high) // 2
+    pitch = _nearest([p for p in range(low, high + 1) if p % 12 in goals], near)
+    return [Sung(piece.final, piece.total_beats - piece.final, pitch, True, piece.bars[-1].energy, True)]

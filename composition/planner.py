@@ -10,6 +10,7 @@ from .blending import Blend, join_styles
 from .casting import Cast, pick
 from .constraints import Attributes, Constraints, check_number, need
 from .form import build_sections, infer_key, progressions_of
+from .harmony import KEY_CHANGE
 from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
 from .plan import METERS, MusicalPlan, Section
 from .score import ROLES
@@ -41,7 +42,8 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     programs, decisions["instruments"] = _choose_cast(heard, hard, style, rng)
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, cues, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
-    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng)
+    devices = _devices(heard, hard, style)
+    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng, devices)
     decisions |= told
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
@@ -202,17 +204,29 @@ def _choose_swing(style: Style, meter: str, dice: float) -> tuple[float, str]:
 
 
 def _write_sections(
-    hard: Constraints, style: Style, cues: Cues, key: Key, num_bars: int, rng: random.Random
+    hard: Constraints,
+    style: Style,
+    cues: Cues,
+    key: Key,
+    num_bars: int,
+    rng: random.Random,
+    devices: dict[str, float],
 ) -> tuple[tuple[Section, ...], dict[str, str]]:
     """Write form and chords; a strong mood plays all sections fuller, and a faint one stiller."""
     known = progressions_of(style.progressions, key.mode)
     wished = {"chords": hard.chords, "names": hard.sections}
-    sections, told = build_sections(style.sections, known, key, num_bars, rng, **wished)
+    sections, told = build_sections(style.sections, known, key, num_bars, rng, harmony=devices, **wished)
     amount = cues.loudness * span("energy")
     if amount:
         sections = tuple(replace(each, energy=round(lean(each.energy, 0.0, 1.0, amount), 3)) for each in sections)
         told["sections"] += "; rule: energies as the mood leans"
     return sections, told
+
+
+def _devices(heard: Attributes, hard: Constraints, style: Style) -> dict[str, float]:
+    """The style's devices of harmony; a key that somebody named is kept to the end."""
+    is_named = hard.key is not None or (heard.key is not None and heard.key not in MODES)
+    return {name: chance for name, chance in style.harmony.items() if name != KEY_CHANGE or not is_named}
 
 
 def _weights(weights: dict[str, float]) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError, UnknownNameError
+from .harmony import DEVICES, KEY_CHANGE
 from .plan import METERS, SECTION_NAMES
 from .score import ROLES
 from .theory import MODES
+from .voicing import VOICINGS
 
 __all__ = ["DRUM_PITCHES", "Style", "load_style", "style_names"]
 
@@ -41,6 +43,7 @@ DRUM_PITCHES = {  # General MIDI
 COMPING = ("block", "arpeggio", "strum", "stab", "sustain")
 BASS = ("walking", "pattern", "sustain")
 SCALES = ("mode", "pentatonic", "blues", "chord")
+PHRASE_LETTERS = set("ABaFGC.")
 COLOURS = ("arpeggio", "hits", "counter", "riser")
 REVERBS = ("none", "room", "hall", "plate")
 
@@ -59,7 +62,9 @@ class Style:
     humanise_ms: tuple[float, float]
     moods: tuple[str, ...]
     progressions: dict[str, list[list[str]]]  # mode -> progressions of one entry of roman numerals a bar
+    harmony: dict[str, float]  # device of harmony.py -> how often a bar leads to the next by it
     sections: tuple[tuple[str, int, float], ...]  # name, bars, energy
+    texture: dict[str, list[str]]  # roles: order of entry in an "intro", who stays in a "break", who comes "late"
     roles: dict[str, dict[int, float]]  # role -> program -> weight
     presence: dict[str, float]  # how often a role plays at all
     levels_db: dict[str, float]
@@ -136,6 +141,11 @@ def _check_time(style: Style) -> None:
             _need(style.name, key, entry in known, f"has '{entry}'; known: {', '.join(known)}")
     for mode in style.modes:
         _need(style.name, "progressions", bool(style.progressions.get(mode)), f"has none for the mode {mode}")
+    for device, chance in style.harmony.items():
+        right = device in (*DEVICES, KEY_CHANGE) and 0 <= chance <= 1
+        _need(
+            style.name, "harmony", right, f"has {device}: {chance}; known: {', '.join((*DEVICES, KEY_CHANGE))}, 0 to 1"
+        )
     for section, bars, energy in style.sections:
         right = section in SECTION_NAMES and bars > 0 and 0 <= energy <= 1
         _need(style.name, "sections", right, f"has [{section}, {bars}, {energy}]; need a known name, bars, energy 0..1")
@@ -155,9 +165,32 @@ def _check_parts(style: Style) -> None:
     for part, known in (("comping", COMPING), ("bass", BASS)):
         kind = getattr(style, part)["style"]
         _need(style.name, part, kind in known, f"has style '{kind}'; known: {', '.join(known)}")
+    for key in ("intro", "break", "late"):
+        right = set(style.texture.get(key, ["nobody"])) <= set(ROLES)
+        _need(style.name, "texture", right, f"needs '{key}', a list of {', '.join(ROLES)}")
+    _check_drums(style)
+    for phrase in style.melody["phrases"]:
+        right = len(phrase) == 4 and phrase[0] == "A" and set(phrase) <= PHRASE_LETTERS
+        _need(style.name, "melody", right, f"has the phrase '{phrase}'; need four of A B a F G C . that begin with A")
+    _need(style.name, "comping", style.comping["voicing"] in VOICINGS, f"voicing must be one of {', '.join(VOICINGS)}")
+    for part, name in (("melody", "pickup"), ("melody", "grace"), ("comping", "push"), ("bass", "runs")):
+        _need(style.name, part, 0 <= getattr(style, part)[name] <= 1, f"{name} must be 0 to 1")
     _need(style.name, "melody", style.melody["scale"] in SCALES, f"scale must be one of {', '.join(SCALES)}")
     _need(style.name, "colour", style.colour["kind"] in COLOURS, f"kind must be one of {', '.join(COLOURS)}")
     _need(style.name, "effects", style.effects["reverb"] in REVERBS, f"reverb must be one of {', '.join(REVERBS)}")
+
+
+def _check_drums(style: Style) -> None:
+    for instrument in [
+        *style.drums["build"],
+        *(n for key in ("lift", "settle") for pair in style.drums[key].items() for n in pair),
+    ]:
+        _need(style.name, "drums", instrument in DRUM_PITCHES, f"has '{instrument}', which is no drum")
+    for rolls in style.drums["build"].values():
+        right = all(len(steps) == 16 and set(steps) <= set("xXg.") for steps in rolls)
+        _need(style.name, "drums", right, f"has the build {rolls}; need bars of 16 steps of x X g .")
+    for section in style.drums["half_time"]:
+        _need(style.name, "drums", section in SECTION_NAMES, f"has half_time in '{section}', which is no section")
 
 
 def _need(name: str, field: str, is_met: bool, what: str) -> None:

@@ -1,5 +1,6 @@
 """Hard wishes are obeyed or refused, the rest follows the style, and every choice says where it came from."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -25,6 +26,17 @@ def symbols(made: MusicalPlan) -> list[str]:
     return [" ".join(bar) for section in made.sections for bar in section.chords]
 
 
+def raised(made: MusicalPlan) -> int:
+    """Semitones that the last chorus, and what follows it, lies above the plan's key."""
+    found = re.search(r"from the last chorus on (\d) semitones higher", made.decisions["chords"])
+    return int(found[1]) if found else 0
+
+
+def home(made: MusicalPlan) -> int:
+    """Root of the last chord, a key change taken out."""
+    return (made.bars[-1].chords[-1].root - raised(made)) % 12
+
+
 @pytest.mark.parametrize("style", style_names())
 @pytest.mark.parametrize("duration", [1.0, 2.5, 10.0, 30.0, 61.7, 3600.0])
 def test_every_style_fills_every_duration(style: str, duration: float) -> None:
@@ -33,8 +45,7 @@ def test_every_style_fills_every_duration(style: str, duration: float) -> None:
     assert set(made.instruments) <= set(load_style(style).roles)
     low, high, _ = load_style(style).tempo
     assert low <= made.tempo <= high
-    last = made.bars[-1].chords[-1]
-    assert last.root == Key.parse(made.key).tonic
+    assert home(made) == Key.parse(made.key).tonic
     if duration >= 10:
         assert 0.5 <= ring(made) <= 3.6
     assert MusicalPlan.from_json(made.to_json()) == made
@@ -114,8 +125,9 @@ def test_every_style_plays_in_every_mode(mode: str) -> None:
 @pytest.mark.parametrize("style", style_names())
 @pytest.mark.parametrize("bars", [1, 2, 3, 8, 9, 12, 13, 16, 24, 33, 50, 97])
 def test_bars_are_exact_and_sections_return_unchanged(style: str, bars: int) -> None:
-    made = plan(style, bars=bars, seed=bars)
-    assert made.num_bars == bars
+    key = plan(style, bars=bars, seed=bars).key  # named, so that no chorus rises
+    made = plan(style, bars=bars, seed=bars, key=key)
+    assert made.num_bars == bars and not raised(made)
     seen: dict[str, tuple[tuple[str, ...], ...]] = {}
     for section in made.sections:
         length = min(section.num_bars, len(seen.get(section.name, section.chords)))
@@ -134,6 +146,33 @@ def test_named_sections_are_used_in_order() -> None:
     made = plan(sections=("verse", "chorus", "bridge", "chorus"), bars=20)
     assert [section.name for section in made.sections] == ["verse", "chorus", "bridge", "chorus"]
     assert made.num_bars == 20
+
+
+def test_a_last_chorus_may_rise_and_is_the_same_chorus() -> None:
+    for seed in range(40):
+        made = plan("pop", duration=120.0, seed=seed)
+        if raised(made):
+            break
+    first, *_, last = [section for section in made.sections if section.name == "chorus"]
+    assert raised(made) in (1, 2)
+    assert len(last.chords) >= 4
+    for before, after in zip(first.chords, last.chords, strict=False):  # the last one may be shorter
+        for low, high in zip(before, after, strict=True):
+            assert (Chord.parse(high).root - Chord.parse(low).root) % 12 == raised(made)
+            assert Chord.parse(high).quality == Chord.parse(low).quality
+
+
+def test_chords_that_the_user_named_are_not_enriched() -> None:
+    for seed in range(10):
+        assert set(symbols(plan("jazz", chords=("Dm7", "G7", "Cmaj7", "Am7"), bars=16, seed=seed))) == {
+            *("Dm7", "G7", "Cmaj7", "Am7")
+        }
+
+
+def test_some_phrases_lead_on_by_a_device_and_the_plan_says_so() -> None:
+    told = [plan("jazz", bars=33, seed=seed).decisions["chords"] for seed in range(20)]
+    assert any("two_five in bar" in text for text in told) and any("secondary_dominant" in text for text in told)
+    assert not all(" in bar " in text for text in told)
 
 
 # --- time ----------------------------------------------------------------------------------------------------------
