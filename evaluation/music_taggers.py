@@ -89,7 +89,9 @@ class Vgg:
         """[B, FRAMES, BANDS] -> tags [B, 50] in 0..1, and the layer before them [B, 256]."""
         w = self.weights
         x = w.norm(0, mel[:, None])
-        for layer, (size, stride) in enumerate([((4, 1), 2), (2, 2), (2, 2), (2, 2), (4, 4)], start=1):
+        for layer, (size, stride) in enumerate(
+            zip([(4, 1), (2, 2), (2, 2), (2, 2), (4, 4)], [2, 2, 2, 2, 4], strict=True), start=1
+        ):
             x = F.max_pool2d(w.norm(layer, w.conv(f"{layer}CNN", x, (True, True))), size, stride)
         last = x.permute(0, 2, 3, 1).flatten(1)  # channels last, as TensorFlow flattens
         return w.dense("dense", last).sigmoid(), last

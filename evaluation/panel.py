@@ -21,7 +21,7 @@ class Panel:
     """
 
     def __init__(self) -> None:
-        self.classes = {name: registry.find(FOLDER, name) for name in registry.names(FOLDER)}
+        self.classes: dict[str, Any] = {name: registry.find(FOLDER, name) for name in registry.names(FOLDER)}
         found = {name: cls.missing() for name, cls in self.classes.items()}
         self.missing = {name: message for name, message in found.items() if message}
         self.loaded: dict[str, Any] = {}
@@ -54,7 +54,8 @@ class Panel:
     def _load(self, name: str) -> Judge | PairJudge:
         if name not in self.loaded:
             self.loaded[name] = self.classes[name]()
-        return self.loaded[name]
+        judge: Judge | PairJudge = self.loaded[name]
+        return judge
 
     def describe(self) -> list[dict[str, Any]]:
         """Title, licence and state of every judge, for reports."""

@@ -34,7 +34,7 @@ def draw_report(report: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(13, sum(heights) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(report["title"], parse_math=False)
-    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights).ravel()
     _draw_shares(top.subplots(), shares)
     if others:
         axes = bottom.subplots(strips, COLUMNS, squeeze=False).ravel()
@@ -54,7 +54,7 @@ def _draw_shares(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.grid(axis="x", alpha=0.3)
     for mark, colour, label in [("o", MEASURED, "measured, 95 %"), *MARKS.values(), ("|", "tab:red", "asked for")]:
         axis.plot([], [], mark, color=colour, label=label, markersize=8)
-    axis.legend(loc="center right", fontsize=8)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
 
 
 def _draw_number(axis: Any, row: Mapping[str, Any]) -> None:

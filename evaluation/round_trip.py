@@ -54,8 +54,17 @@ def _row(
     note: str = "",
     is_share: bool = False,
 ) -> Measure:
-    told = {"better": better, "unit": unit, "note": note, "is_share": is_share, "missing": missing}
-    return Measure(GROUP, name, {"model": items}, target=target, **told)
+    return Measure(
+        GROUP,
+        name,
+        {"model": items},
+        better=better,
+        target=target,
+        is_share=is_share,
+        unit=unit,
+        note=note,
+        missing=missing,
+    )
 
 
 def _beside(values: dict[str, float], rival: str) -> str:

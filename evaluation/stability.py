@@ -66,7 +66,8 @@ def contrast(sections: Sequence[tuple[str, np.ndarray]]) -> float | None:
 
     Above 0 sections differ and return; None unless a name comes twice, beside another.
     """
-    same, other = [], []
+    same: list[float] = []
+    other: list[float] = []
     for (name, one), (second, two) in combinations(sections, 2):
         (same if name == second else other).append(float(np.abs(one - two).mean()))
     return float(np.mean(other) - np.mean(same)) if same and other else None

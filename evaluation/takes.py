@@ -138,5 +138,5 @@ def _score_codec(now: _Waiting, originals: Originals, original: Original, played
 def _log_mel(original: Waveform, other: Waveform) -> float:
     one, two = original.mono(), other.mono().resample(original.sample_rate)
     length = min(one.samples.shape[1], two.samples.shape[1])
-    pair = (torch.from_numpy(sound.samples[0, :length].copy()) for sound in (one, two))
-    return log_mel_distance(*pair, one.sample_rate)
+    before, after = (torch.from_numpy(sound.samples[0, :length].copy()) for sound in (one, two))
+    return log_mel_distance(before, after, one.sample_rate)

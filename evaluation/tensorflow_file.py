@@ -38,13 +38,14 @@ def read_checkpoint(folder: Path) -> dict[str, np.ndarray]:
     _, place = _varints(table, len(table) - FOOTER, 2)  # of the meta index, which is not needed
     (first, length), _ = _varints(table, place, 2)
     for _, handle in _entries(table, first, length):
-        (start, size), _ = _varints(handle, 0, 2)
-        for key, value in _entries(table, start, size):
+        (start, extent), _ = _varints(handle, 0, 2)
+        for key, value in _entries(table, start, extent):
             entry = _message(value)
             if key and entry.get(DTYPE) == FLOAT:
                 shape = _shape(entry.get(SHAPE, b""))
-                begin = entry.get(OFFSET, 0)
-                raw = numbers[begin : begin + entry[SIZE]]
+                begin, size = entry.get(OFFSET, 0), entry[SIZE]
+                assert isinstance(begin, int) and isinstance(size, int)
+                raw = numbers[begin : begin + size]
                 tensors[key.decode()] = np.frombuffer(raw, "<f4").reshape(shape)
     return tensors
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...audio import Waveform
+from ..analysis import MAJOR, MINOR
 from .base import Judge
 
 __all__ = ["BasicPitch"]
@@ -17,20 +18,17 @@ RATE, HOP = 22050, 256
 WINDOW, OVERLAP = 43844, 30 * HOP  # samples that the network reads at a time
 LOWEST = 21  # MIDI pitch of its first of 88 notes
 CHORD_RATE = 4  # chord decisions a second
-SILENT = 0.3  # sum of the notes' posteriors below which there is no chord
+SILENT = 0.3  # sum over the notes below which there is no chord
 NONE = 24
 NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-PROFILES = {  # how well each degree fits a key
-    "major": np.array([0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081]),
-    "minor": np.array([0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052]),
-}
+PROFILES = {"major": MAJOR, "minor": MINOR}
 
 
 class BasicPitch(Judge):
     """A small network that hears notes in any music; its file is read with onnxruntime, its package is not imported.
 
     Source: Bittner et al. 2022, arXiv:2203.09893. Chords: the triad with most of the chroma of about a second. Key:
-    correlation of the whole chroma with the profiles of Albrecht and Shanahan 2013, doi:10.1525/mp.2013.31.1.59.
+    correlation of the whole chroma with the profiles of Krumhansl and Kessler 1982.
     """
 
     title, licence, needs = "basic-pitch 0.4 (ONNX)", "Apache-2.0", ("onnxruntime", "basic_pitch")
@@ -44,6 +42,8 @@ class BasicPitch(Judge):
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(str(_model()), options, providers=["CPUExecutionProvider"])
         self.input = self.session.get_inputs()[0].name
+        self.silence = 0.0
+        self.silence = float(self.notes(Waveform(np.zeros((1, RATE), np.float32), RATE)).mean())
 
     def hear(self, waveform: Waveform) -> dict[str, Any]:
         notes = self.notes(waveform)
@@ -51,14 +51,14 @@ class BasicPitch(Judge):
         return {"key": _key(chroma.sum(0)), "chords": _chords(chroma), "chroma": chroma.mean(0)}
 
     def notes(self, waveform: Waveform) -> np.ndarray:
-        """Posteriors [frames, 88] of the notes that sound, at RATE / HOP."""
+        """How surely each note sounds, [frames, 88] at RATE / HOP; 0 where it is as sure as in silence."""
         sound = waveform.mono().resample(RATE).samples[0]
         frames = -(-len(sound) // HOP)
         padded = np.pad(sound, (OVERLAP // 2, WINDOW))
         starts = range(0, len(padded) - WINDOW + 1, WINDOW - OVERLAP)
         batch = np.stack([padded[start : start + WINDOW] for start in starts])[..., None]
         heard = self.session.run(["StatefulPartitionedCall:1"], {self.input: batch})[0]  # [windows, 172, 88]
-        return np.asarray(heard)[:, 15:-15].reshape(-1, 88)[:frames]
+        return np.maximum(0.0, np.asarray(heard)[:, 15:-15].reshape(-1, 88)[:frames] - self.silence)
 
 
 def _model() -> Path:
