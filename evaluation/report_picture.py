@@ -34,7 +34,8 @@ def draw_report(report: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(13, sum(heights) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(report["title"], parse_math=False)
-    top, bottom = figure.subfigures(2, 1, height_ratios=heights).ravel()
+    parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+    top, bottom = parts
     _draw_shares(top.subplots(), shares)
     if others:
         axes = bottom.subplots(strips, COLUMNS, squeeze=False).ravel()

@@ -79,7 +79,8 @@ def row(name: str, values: dict[str, float], better: int = 1) -> dict[str, Any]:
 
 def test_a_comparison_says_better_worse_or_not_told_apart() -> None:
     high, low = {str(i): 1.0 for i in range(20)}, {str(i): float(i % 4 == 0) for i in range(20)}
-    rows = compare([row("up", high), row("down", high, -1), row("same", high)], [row("up", low), row("down", low, -1), row("same", high)])  # fmt: skip
+    ours = [row("up", high), row("down", high, -1), row("same", high)]
+    rows = compare(ours, [row("up", low), row("down", low, -1), row("same", high)])
     assert [r["verdict"] for r in rows] == ["better", "worse", "not told apart"]
     said = verdict("A", "B", rows)
     assert "better in 1 rows (group: up)" in said and "worse in 1 rows (group: down)" in said
@@ -266,11 +267,12 @@ def test_the_same_size_asks_for_the_same_items() -> None:
 
 
 def test_a_report_says_number_interval_anchors_target_and_count(tmp_path: Path) -> None:
+    keys = {"model": {"a": 1.0, "b": 0.0}, "composed": {"a": 1.0, "b": 1.0}}
     rows = [
-        Measure("control", "key", {"model": {"a": 1.0, "b": 0.0}, "composed": {"a": 1.0, "b": 1.0}}, target=0.85, is_share=True),
+        Measure("control", "key", keys, target=0.85, is_share=True),
         Measure("sets", "KAD", whole={"model": (3.0, 2.0, 4.0), "codec": (1.0, 0.5, 1.5)}, better=-1, target=4.0),
         Measure("codec", "ViSQOL", missing="not measured: pip install 'gen-audio[eval]'"),
-    ]  # fmt: skip
+    ]
     plain = [row.to_dict() for row in rows]
     assert plain[2]["value"] is None
     report = {"title": "toy", "summary": "two pieces.", "rows": plain, "judges": []}
