@@ -29,7 +29,7 @@ from .soundness import LONGEST_HOLE, QUIETEST
 
 __all__ = ["measure_set", "run"]
 
-JUDGES = ("librosa_beats", "basic_pitch", "librosa_timbre", "musicnn")
+JUDGES = ("librosa_beats", "basic_pitch", "outside", "librosa_timbre", "musicnn")
 LONGEST = 30.0  # seconds of each file that judges hear, from its middle; faults are looked for in all of it
 TEMPI = (0, 70, 90, 110, 130, 150, 1000)  # BPM, edges of the histogram
 Heard = Mapping[str, Mapping[str, Any]]  # file -> facts

@@ -36,6 +36,7 @@ class Hearing:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.panel.close()
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 

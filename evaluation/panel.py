@@ -51,6 +51,12 @@ class Panel:
         assert isinstance(judge, PairJudge)
         return judge.compare(original, other)
 
+    def close(self) -> None:
+        """Let every judge that was asked give back what it holds."""
+        for judge in self.loaded.values():
+            judge.close()
+        self.loaded.clear()
+
     def _load(self, name: str) -> Judge | PairJudge:
         if name not in self.loaded:
             self.loaded[name] = self.classes[name]()

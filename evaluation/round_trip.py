@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .control import beat_f1, chord_share
+from .control import beat_f1, chord_share, no_beats
 from .measure import Measure, mean
 from .takes import Take
 
@@ -30,7 +30,7 @@ def codec_measures(takes: Sequence[Take], panel_missing: dict[str, str], no_orig
     rival = f"Opus at its lowest, 6 kbit/s; {kbps:.1f} with container"
     ahead = {item: row["mel_all"] - row["mel_opus"] for item, row in scores.items()}
     both = [take for take in takes if "composed" in take.facts and "codec" in take.facts]
-    beats, pitch = (no_originals or panel_missing.get(name) for name in ("librosa_beats", "basic_pitch"))
+    beats, pitch = no_originals or no_beats(panel_missing), no_originals or panel_missing.get("basic_pitch")
     return [
         _row("ViSQOL, all levels", column("visqol_all"), visqol, 3.9, note=_beside(column("visqol_opus"), rival)),
         _row("ViSQOL, levels that are played", column("visqol_played"), visqol),

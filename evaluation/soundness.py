@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..composition.theory import Key
-from .control import key_score, values
+from .control import key_score, no_beats, values
 from .faults import is_clean_ending
 from .measure import Measure
 from .stability import contrast, drift
@@ -42,7 +42,7 @@ def long_measures(takes: Sequence[Take], missing: Mapping[str, str]) -> list[Mea
     long = [take for take in takes if take.item.kind == "long"]
     if not long:
         return []
-    beats, pitch = missing.get("librosa_beats"), missing.get("basic_pitch")
+    beats, pitch = no_beats(missing), missing.get("basic_pitch")
     return [
         Measure(
             "two minutes",

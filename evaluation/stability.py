@@ -25,7 +25,7 @@ def hear_windows(panel: Panel, waveform: Waveform) -> list[dict[str, Any]]:
     size = round(WINDOW * waveform.sample_rate)
     starts = range(0, waveform.samples.shape[1] - size + 1, size)
     windows = [Waveform(waveform.samples[:, start : start + size], waveform.sample_rate) for start in starts]
-    heard = [panel.hear(window, "librosa_beats", "basic_pitch") for window in windows]
+    heard = [panel.hear(window, "librosa_beats", "basic_pitch", "outside") for window in windows]
     return [{name: facts.get(name) for name in ("tempo", "key")} for facts in heard]
 
 

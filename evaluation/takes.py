@@ -30,7 +30,7 @@ __all__ = ["JUDGES", "Take", "play_all"]
 
 EVERYONE = ("librosa_timbre", "musicnn")
 JUDGES = {  # kind of item -> who hears it; a long one is heard in windows
-    "stated": ("librosa_beats", "basic_pitch", *EVERYONE),
+    "stated": ("librosa_beats", "basic_pitch", "outside", *EVERYONE),
     "free": EVERYONE,
     "noise": EVERYONE,
     "repeat": ("musicnn",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from gen_audio import registry
 from gen_audio.audio import Waveform
-from gen_audio.errors import CheckpointError, MissingExtraError
+from gen_audio.errors import CheckpointError, ConfigError, MissingExtraError
 from gen_audio.evaluation.judges.base import Judge
 from gen_audio.evaluation.panel import Panel
 from gen_audio.evaluation.tensorflow_file import read_checkpoint
@@ -47,8 +48,8 @@ def chords(pitches: list[tuple[int, ...]], seconds: float = 2.0) -> Waveform:
 @pytest.mark.parametrize("name", JUDGES)
 def test_a_judge_says_who_it_is_and_under_which_licence(name: str) -> None:
     cls = registry.find("evaluation.judges", name)
-    assert cls.title and cls.licence and cls.needs and "Source:" in (cls.__doc__ or "")
-    assert cls.install.startswith("pip install")
+    assert cls.title and cls.licence and "Source:" in (cls.__doc__ or "")
+    assert cls.install.startswith("pip install") and (cls.needs or name == "outside")
 
 
 def test_a_judge_that_is_missing_is_named_and_tells_nothing() -> None:
@@ -113,6 +114,25 @@ def test_visqol_ranks_noise_by_its_level() -> None:
     music = Waveform(chords([(60, 64, 67), (53, 57, 60)], 1.5).samples + 0.02 * noise[0], RATE)
     scores = [judge.compare(music, Waveform(music.samples + level * noise[1], RATE)) for level in (0.0, 0.005, 0.1)]
     assert scores[0] > 4.4 and scores[0] > scores[1] > scores[2]
+
+
+def test_a_program_of_ones_own_is_heard_before_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert Panel().reason("outside").startswith("not measured: set GEN_AUDIO_JUDGE")
+    program = tmp_path / "judge.py"
+    program.write_text(
+        "import json, os, sys\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'tempo': float(os.path.getsize(line.strip())), 'secret': 1}), flush=True)\n"
+    )
+    monkeypatch.setenv("GEN_AUDIO_JUDGE", f"{sys.executable} {program}")
+    panel = Panel()
+    heard = panel.hear(clicks(120, 1.0), "librosa_beats", "outside")
+    panel.close()
+    assert heard["tempo"] == 44 + 2 * 44100 and "secret" not in heard
+    program.write_text("print('no')\n")
+    with pytest.raises(ConfigError, match="one line of JSON"):
+        panel.hear(clicks(120, 1.0), "outside")
+    panel.close()
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

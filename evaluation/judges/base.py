@@ -38,6 +38,9 @@ class Expert(ABC):
         if message := cls.missing():
             raise MissingExtraError(f"{message}.")
 
+    def close(self) -> None:  # noqa: B027
+        """Give back what only the operating system would; most judges hold nothing of the kind."""
+
 
 class Judge(Expert):
     """Hears one sound at a time. Adding a judge is adding a file to this folder."""
