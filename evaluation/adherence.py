@@ -23,45 +23,20 @@ def adherence_measures(takes: Sequence[Take], ear: Ear | None, missing: str | No
     """
     free, noise, stated = ([t for t in takes if t.item.kind == kind] for kind in ("free", "noise", "stated"))
     chance = sum(len(t.item.styles) for t in noise) / max(1, len(noise)) / len(style_names())
-    own = f"of {ear.own.count} unheard composed clips {ear.own.accuracy:.0%}" if ear else ""
-    played = f"on unheard composed clips {ear.own.f1:.2f}" if ear else ""
-    chosen = {t.item.name: float(t.plan.style in t.item.styles) for t in free if t.plan is not None and t.item.styles}
+    named = f"the classifier names {ear.own.accuracy:.0%} of {ear.own.count} unheard composed clips" if ear else ""
+    heard = f"families; the classifier has {ear.own.f1:.2f} on unheard composed clips" if ear else ""
+    chosen = {t.item.name: float(t.plan.style in t.item.styles) for t in free if t.plan is not None}
+
+    def row(name: str, items: Mapping[str, Mapping[str, float]], note: str, **more: Any) -> Measure:
+        return Measure("text", name, items, note=note, missing=missing, **more)
+
+    near = f"chance is {chance:.0%}; asked for: near it"
     return [
-        Measure(
-            "text",
-            "free words: a style that fits is named first",
-            _styles(free, ear),
-            target=0.8,
-            is_share=True,
-            note=f"the classifier names {own}" if own else "",
-            missing=missing,
-        ),
+        row("free words: a style that fits is named first", _styles(free, ear), named, target=0.8, is_share=True),
         Measure("text", "free words: the plan has a style that fits", {"model": chosen}, is_share=True),
-        Measure(
-            "text",
-            "noise for words: the style of the free words is named",
-            _styles(noise, ear),
-            better=-1,
-            is_share=True,
-            note=f"chance is {chance:.0%}; asked for: near it",
-            missing=missing,
-        ),
-        Measure(
-            "text",
-            "instruments that play are heard, F1",
-            _instruments(stated, ear),
-            target=0.7,
-            note=f"families; the classifier {played}" if played else "",
-            missing=missing,
-        ),
-        Measure(
-            "text",
-            "instruments asked for are heard",
-            _asked(stated, ear),
-            is_share=True,
-            note="families; recall",
-            missing=missing,
-        ),
+        row("noise for words: their style is named", _styles(noise, ear), near, better=-1, is_share=True),
+        row("instruments that play are heard, F1", _instruments(stated, ear), heard, target=0.7),
+        row("instruments asked for are heard", _asked(stated, ear), "families; recall", is_share=True),
     ]
 
 

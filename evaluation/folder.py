@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,9 +42,8 @@ def run(options: Mapping[str, Any]) -> None:
     check_writable(paths, overwrite=options["overwrite"])
     files = find_sounds(folder)
     others = find_sounds(reference) if reference else []
-    workers = os.cpu_count() or 1 if options["workers"] is None else options["workers"]
     start = time.perf_counter()
-    with Hearing(workers) as hearing, progress_bar("hearing") as progress:
+    with Hearing(options["workers"]) as hearing, progress_bar("hearing") as progress:
         heard = _hear(folder, files, hearing, lambda done: progress(done, len(files) + len(others)))
         known = _hear(reference, others, hearing, lambda done: progress(len(files) + done, len(files) + len(others)))
     rows = [row.to_dict() for row in measure_set(heard, known, hearing.panel)]

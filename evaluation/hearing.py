@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any
@@ -14,6 +15,7 @@ from .stability import hear_sections, hear_windows
 
 __all__ = ["Hearing", "compare_sounds", "hear_long", "hear_sound"]
 
+MOST = 8  # processes; each takes half a gigabyte
 Task = Callable[..., Any]  # its first argument is the panel; a function of a module, so that it can be sent
 _panel: list[Panel] = []  # of this worker process
 
@@ -22,10 +24,12 @@ class Hearing:
     """Runs tasks of judges; `panel` says which there are.
 
     Args:
-        workers: processes, each with judges of its own and one thread; 0 does everything at once, here.
+        workers: processes, each with judges of its own and one thread; 0 does everything at once, here. None is one a
+            core, up to MOST.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int | None = None) -> None:
+        workers = min(MOST, os.cpu_count() or 1) if workers is None else workers
         self.panel = Panel()
         self.pool: ProcessPoolExecutor | None = None
         if workers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,8 +49,7 @@ def run(options: Mapping[str, Any]) -> None:
         check_comparable({"size": options["size"], "protocol": fingerprint(size)}, earlier)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    workers = os.cpu_count() or 1 if options["workers"] is None else options["workers"]
-    with Hearing(workers) as hearing:
+    with Hearing(options["workers"]) as hearing:
         report = evaluate(load(options["model"], options["device"]), options["size"], hearing, keep)
         if other:
             rival = earlier or evaluate(load(other, options["device"]), options["size"], hearing)

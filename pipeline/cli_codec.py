@@ -87,7 +87,7 @@ def eval_codec(
 Report = Annotated[
     Path | None, _option("REPORT: REPORT.json, REPORT.md and REPORT.png. Default: <name>-eval here.", "--output", "-o")
 ]
-Workers = Annotated[int | None, _option("Processes of judges; 0 judges in this one. Default: one a core.")]
+Workers = Annotated[int | None, _option("Processes of judges; 0 judges in this one. Default: one a core, up to 8.")]
 
 
 @eval_app.command(name="model")
