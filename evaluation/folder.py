@@ -123,9 +123,10 @@ def _variety(heard: Heard, panel: Panel) -> list[Measure]:
         sounds = _sounds(heard, name)
         title, missing = f"diversity, {name}", panel.reason("musicnn") if not panel.has("musicnn") else None
         if missing is None and len(sounds) > 1:
-            rows = spread([*sounds.values()], np.concatenate([*sounds.values()]).mean(0))
+            none = np.zeros(next(iter(sounds.values())).shape[1])  # around its own mean every set is spread alike
+            rows = spread([*sounds.values()], none)
             items = {"model": dict(zip(sounds, map(float, rows), strict=True))}
-            note = "mean cosine distance to the others; unrelated sounds have about 1"
+            note = "mean cosine distance to the others; 0 for equal sounds"
             found.append(Measure("variety", title, items, better=0, note=note))
         else:
             found.append(Measure("variety", title, missing=missing or "one sound has no variety"))

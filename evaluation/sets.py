@@ -125,7 +125,7 @@ def spread(sounds: Sounds, centre: np.ndarray) -> np.ndarray:
     """How unlike the others each sound of one prompt is: [N] mean cosine distances, 0 for equal sounds, 1 unrelated.
 
     Args:
-        centre: [D], mean embedding of the reference, without which all music looks alike.
+        centre: [D], mean embedding of a reference, without which all music looks alike; zeros without one.
     """
     rows = np.stack([sound.mean(0) - centre for sound in sounds])
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -78,6 +78,20 @@ def test_a_folder_is_measured_beside_a_reference(tmp_path: Path) -> None:
     assert any(name.startswith("distance: KAD") for name in rows)
 
 
+def test_equal_sounds_have_no_variety_and_others_have(tmp_path: Path) -> None:
+    for number in range(3):
+        tone(tmp_path / "alike", f"{number}.wav", 220.0)
+        tone(tmp_path / "unlike", f"{number}.wav", 110.0 * 3**number)
+    found = {}
+    for name in ("alike", "unlike"):
+        assert run(["eval", "set", str(tmp_path / name), "--workers", "0", "-o", str(tmp_path / name)]) == 0
+        row = rows_of(tmp_path / f"{name}.json")["variety: diversity, msd_musicnn"]
+        if row["value"] is None:
+            pytest.skip(row["missing"])
+        found[name] = row["value"]
+    assert abs(found["alike"]) < 1e-5 and found["unlike"] > 0.1
+
+
 def test_an_unknown_size_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "model", "etude", "--size", "quik"]) == 2
     assert "Did you mean 'quick'" in capsys.readouterr().err
