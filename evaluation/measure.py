@@ -51,7 +51,11 @@ class Measure:
     @property
     def interval(self) -> tuple[float | None, float | None]:
         """Of the model's number."""
-        low, high = self.whole["model"][1:] if "model" in self.whole else interval([*self.items["model"].values()])
+        low, high = (
+            self.whole["model"][1:]
+            if "model" in self.whole
+            else interval([*self.items["model"].values()], self.is_share)
+        )
         return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
 
     @property

@@ -15,14 +15,14 @@ DRAWS = 2000
 Z = 1.959964  # of a normal distribution at LEVEL
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """LEVEL interval of the mean; Wilson's for shares, which are all 0 or 1, else by bootstrap.
+def interval(values: Sequence[float], is_share: bool = False) -> tuple[float, float]:
+    """LEVEL interval of the mean, by bootstrap; Wilson's for a share of items that are all 0 or 1.
 
     One value, or none, says nothing of its spread: NaN.
     """
     if len(values) < 2:
         return math.nan, math.nan
-    if set(values) <= {0.0, 1.0}:
+    if is_share and set(values) <= {0.0, 1.0}:
         return _wilson(sum(values), len(values))
     return bootstrap(np.asarray(values, float))
 

@@ -48,14 +48,16 @@ def waveform(*parts: np.ndarray) -> Waveform:
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    held = [low <= 0.7 <= high for low, high in (interval(list((rng.random(40) < 0.7) * 1.0)) for _ in range(300))]
+    held = [
+        low <= 0.7 <= high for low, high in (interval(list((rng.random(40) < 0.7) * 1.0), True) for _ in range(300))
+    ]
     assert 0.91 <= np.mean(held) <= 0.99
     held = [low <= 2 <= high for low, high in (interval(list(rng.normal(2, 1, 40))) for _ in range(200))]
     assert 0.88 <= np.mean(held) <= 0.99
 
 
 def test_a_share_of_all_items_is_not_certain() -> None:
-    low, high = interval([1.0] * 20)
+    low, high = interval([1.0] * 20, is_share=True)
     assert 0.8 < low < 0.9 and high == 1.0
     assert math.isnan(interval([1.0])[0])
 
