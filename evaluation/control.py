@@ -8,7 +8,8 @@ from typing import Any
 from ..composition.plan import MusicalPlan
 from ..composition.theory import Chord, Key
 from .judges.basic_pitch import CHORD_RATE, NONE
-from .measure import VOICES, Measure
+from .measure import VOICES, Measure, mean
+from .statistics import interval
 from .takes import Take
 
 __all__ = ["beat_f1", "chord_share", "chord_track", "control_measures", "is_tempo", "key_score", "no_beats", "values"]
@@ -52,7 +53,7 @@ def control_measures(takes: Sequence[Take], missing: Mapping[str, str]) -> list[
         _row("key, where the judge is sure", _where_sure(key), pitch, 0.85, sure),
         _row("key, near ones count in part", values(stated, _key(exact=False)), pitch, note="MIREX weights"),
         _row("chord frames as planned", chords, pitch, note="triads, four a second"),
-        _row("chord frames, share of the codec's", _ratio(chords), pitch, 0.8, "of the pieces together"),
+        _of_codec(chords, pitch),
         _row("beats as planned, F1", values(stated, _beats), beats, is_share=False, note="within 70 ms"),
     ]
 
@@ -79,13 +80,19 @@ def _where_sure(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str,
     return {voice: {name: value for name, value in rows.items() if name in sure} for voice, rows in found.items()}
 
 
-def _ratio(found: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Every voice over the codec's mean, which no model that plays through the codec can be asked to pass."""
-    rows = found["codec"]
-    ceiling = sum(rows.values()) / len(rows) if rows else 0.0
-    if not ceiling:
-        return {voice: {} for voice in found}
-    return {voice: {name: value / ceiling for name, value in items.items()} for voice, items in found.items()}
+def _of_codec(found: Mapping[str, Mapping[str, float]], missing: str | None) -> Measure:
+    """Chord frames over the codec's, which no model that plays through it can be asked to pass.
+
+    The codec's share differs between models, so items cannot be compared between them; the row above can.
+    """
+    ceiling = mean(found["codec"])
+    whole = {
+        voice: (mean(items) / ceiling, *(end / ceiling for end in interval([*items.values()])))
+        for voice, items in found.items()
+        if items and ceiling > 0
+    }
+    name, note = "chord frames, share of the codec's", "of the pieces together"
+    return Measure("control", name, whole=whole, target=0.8, note=note, is_share=True, missing=missing)
 
 
 # --- scores of one sound ------------------------------------------------------------------------------------------

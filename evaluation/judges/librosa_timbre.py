@@ -42,7 +42,7 @@ class LibrosaTimbre(Judge):
         tempogram = librosa.feature.tempogram(onset_envelope=onset.mean(0), sr=RATE, hop_length=HOP)
         lags = np.round(RATE / HOP * 60 / np.geomspace(45, 200, 24)).astype(int)
         rows.append(tempogram.mean(1)[np.clip(lags, 1, len(tempogram) - 1)])
-        chroma = librosa.feature.chroma_stft(y=sound, sr=RATE, n_fft=4096, hop_length=HOP, tuning=0.0)
+        chroma = librosa.feature.chroma_stft(y=sound, sr=RATE, n_fft=4096, hop_length=HOP)
         around = np.roll(chroma.mean(1), -int(chroma.mean(1).argmax()))
         rows += [around, np.abs(np.diff(chroma)).mean(1, keepdims=True).mean(0)]
         return {"timbre": np.concatenate(rows), "mel": librosa.power_to_db(power, ref=1.0, amin=1e-8, top_db=None).T}
