@@ -86,11 +86,11 @@ def _of_codec(found: Mapping[str, Mapping[str, float]], missing: str | None) -> 
     The codec's share differs between models, so items cannot be compared between them; the row above can.
     """
     ceiling = mean(found["codec"])
-    whole = {
-        voice: (mean(items) / ceiling, *(end / ceiling for end in interval([*items.values()])))
-        for voice, items in found.items()
-        if items and ceiling > 0
-    }
+    whole = {}
+    for voice, items in found.items():
+        if items and ceiling > 0:
+            low, high = interval([*items.values()])
+            whole[voice] = (mean(items) / ceiling, low / ceiling, high / ceiling)
     name, note = "chord frames, share of the codec's", "of the pieces together"
     return Measure("control", name, whole=whole, target=0.8, note=note, is_share=True, missing=missing)
 
