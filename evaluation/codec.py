@@ -23,7 +23,7 @@ from ..pipeline.commands import progress_bar
 from ..pipeline.outputs import check_writable, staged
 from .reconstruction import log_mel_distance, si_sdr
 
-__all__ = ["Result", "evaluate", "judge", "run", "table"]
+__all__ = ["Result", "evaluate", "find_sounds", "judge", "run", "table"]
 
 JUDGED_AT = 24000  # Hz; every codec is judged on the mono mix at this rate, whatever its own
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
@@ -58,7 +58,7 @@ def run(options: Mapping[str, Any]) -> None:
     check_number("seconds", options["seconds"], 0, 3600, above=True)
     reports = _report_paths(options["output"])
     check_writable(reports, overwrite=options["overwrite"])
-    files = _sounds(options["folder"])
+    files = find_sounds(options["folder"])
     codecs = {name: load_codec(name, weights.get(name)) for name in dict.fromkeys(name for name, _ in specs)}
     jobs = [(name, codecs[name].levels_at(kbps) if kbps else codecs[name].n_q) for name, kbps in specs]
     with progress_bar("measuring") as progress:
@@ -203,7 +203,7 @@ def _report_paths(output: Path | None) -> list[Path]:
     return [stem.with_name(stem.name + suffix) for suffix in (".json", ".md")]
 
 
-def _sounds(folder: Path) -> list[Path]:
+def find_sounds(folder: Path) -> list[Path]:
     """The sound files below a folder, sorted."""
     if not folder.is_dir():
         raise AudioError(f"'{folder}' is no folder. Give one with sound files in it.")

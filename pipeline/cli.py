@@ -32,7 +32,7 @@ gen-audio convert IN OUT  a MusicGen of transformers as a model folder of ours\n
 gen-audio models, doctor  the installed models; what this machine will use, and how fast\n
 gen-audio list KIND  the names of styles, instruments, moods, codecs, samplers, ...\n
 gen-audio codec encode FILE, gen-audio codec decode CODES  sound to codes and back\n
-gen-audio eval codec FOLDER  compare codecs on your sounds\n
+gen-audio eval model NAME, eval set FOLDER, eval codec FOLDER  measure a model, sounds, codecs\n
 gen-audio batch MANIFEST -o OUT, gen-audio verify OUT  render a data set, and check it\n
 gen-audio train STAGE  make a model of your own
 """

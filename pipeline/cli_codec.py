@@ -84,6 +84,56 @@ def eval_codec(
     run(context.params)
 
 
+Report = Annotated[
+    Path | None, _option("REPORT: REPORT.json, REPORT.md and REPORT.png. Default: <name>-eval here.", "--output", "-o")
+]
+Workers = Annotated[int | None, _option("Processes of judges; 0 judges in this one. Default: one a core, up to 8.")]
+
+
+@eval_app.command(name="model")
+def eval_model(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A name of gen-audio models, a folder, or a MusicGen.")] = "etude",
+    size: Annotated[str, _option("quick (minutes), full (within an hour), or tiny, which only shows that it runs.")] = (
+        "quick"
+    ),
+    compare: Annotated[
+        str | None, _option("Another model, or the JSON of its report: a paired test on the same prompts and seeds.")
+    ] = None,
+    device: Annotated[str, _option("cpu (which is auto), or cuda or cuda:N.")] = "auto",
+    workers: Workers = None,
+    keep_audio: Annotated[Path | None, _option("Folder for everything that is played.")] = None,
+    output: Report = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a model offline: codec, control, text, distances, copies, faults, long pieces, each beside two anchors.
+
+    Judges that are not installed are named: pip install 'gen-audio[eval]'.
+    """
+    from ..evaluation.model import run
+
+    run(context.params)
+
+
+@eval_app.command(name="set")
+def eval_set(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Sound files, also in folders inside it.", show_default=False)],
+    reference: Annotated[Path | None, _option("Folder of sounds that these are compared with.")] = None,
+    workers: Workers = None,
+    output: Report = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure anybody's sounds: levels, faults, tempi, keys, variety, and how far they are from a reference."""
+    from ..evaluation.folder import run
+
+    run(context.params)
+
+
 @eval_app.callback()
 def _several() -> None:
     """Measure parts of the system."""

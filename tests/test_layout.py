@@ -30,7 +30,7 @@ MAY_IMPORT = {
     **dict.fromkeys(["codecs", "models", "pipeline.patterns", "pipeline.samplers"], {"core"}),
     "pipeline": BELOW,
     "training": BELOW | {"pipeline"},
-    "evaluation": BELOW | {"pipeline"},
+    "evaluation": BELOW | {"pipeline", "training"},  # copies are looked for in what was learnt from
     "weights": set(),
     "configs": set(),
 }
