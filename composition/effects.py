@@ -192,6 +192,16 @@ def reach(sample_rate: int) -> tuple[int, int]:
     return math.ceil(0.1 * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters  # mostly the limiter's
 
 
+def fade_out(sound: np.ndarray, *, sample_rate: int, seconds: float, end: float, start: int = 0) -> np.ndarray:
+    """Fall silent over the last `seconds` before second `end` of a piece, of which `sound` begins with sample `start`.
+
+    Half a period of a cosine, so that neither end of the fade is heard as an edge.
+    """
+    left = end * sample_rate - np.arange(start, start + sound.shape[1])
+    share = np.clip(left / (seconds * sample_rate), 0, 1)
+    return sound * (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
+
+
 def limiter(sound: np.ndarray, *, sample_rate: int) -> np.ndarray:
     """Hold peaks at 0.98."""
     return limit(sound, sample_rate)

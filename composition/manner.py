@@ -40,6 +40,8 @@ def style_of(plan: MusicalPlan) -> Style:
     effects = dict(style.effects)
     if expression.get("treble_db"):
         effects["treble_db"] = expression["treble_db"]
+    if plan.fade_out:
+        effects |= {"fade_out": plan.fade_out, "ends_at": plan.duration}
     return replace(style, melody=melody, comping=comping, bass=bass, effects=effects)
 
 

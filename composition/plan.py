@@ -16,7 +16,7 @@ __all__ = ["EXPRESSION", "METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Secti
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
 SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
-VERSION = 2  # since 2 there are `blend` and `expression`, which may be left out
+VERSION = 2  # since 2 there are `blend`, `expression` and `fade_out`, which may be left out
 EXPRESSION = {  # what a mood changes when the plan is played -> lowest and highest value
     "register": (-24, 24),  # semitones by which the lead is moved
     "density": (-1, 1),  # of the way to the style's patterns with the fewest or the most notes
@@ -87,6 +87,7 @@ class MusicalPlan:
     mood: str = ""  # names with commas; empty if nobody asked for one
     blend: dict[str, str] = field(default_factory=dict)  # part of the music -> another style, which gives it
     expression: dict[str, float] = field(default_factory=dict)  # see EXPRESSION; what is left out stays as it is
+    fade_out: float = 0.0  # seconds at the end of `duration` in which the whole mix falls silent
     seed: int = 0
     decisions: dict[str, str] = field(default_factory=dict)
 
@@ -110,6 +111,10 @@ class MusicalPlan:
         _need(self.meter in METERS, f"meter: '{self.meter}' must be one of {', '.join(METERS)}.")
         _need(_is_number(self.swing) and 0 <= self.swing <= 1, f"swing: {self.swing!r} must be 0 to 1.")
         _need(_is_number(self.duration) and self.duration > 0, f"duration: {self.duration!r} must be above 0 seconds.")
+        _need(
+            _is_number(self.fade_out) and 0 <= self.fade_out <= self.duration,
+            f"fade_out: {self.fade_out!r} must be 0 to the duration, {self.duration:g} seconds.",
+        )
         _need(_is_integer(self.seed), f"seed: {self.seed!r} must be a whole number.")
         for part, style in self.blend.items():
             _need(isinstance(style, str) and bool(style), f"blend: {part} is {style!r}, and must name a style.")

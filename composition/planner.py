@@ -20,6 +20,8 @@ from .timing import FASTEST, SLOWEST, TimeWish, Timing, fit_time, grid_tempos, s
 
 __all__ = ["Attributes", "Constraints", "plan_music"]
 
+FADE_OUT = 0.5  # seconds
+
 
 def plan_music(attributes: Attributes | None = None, constraints: Constraints | None = None) -> MusicalPlan:
     """Write the plan of one piece; the same wishes and seed give the same plan.
@@ -45,6 +47,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     devices = _devices(heard, hard, style)
     sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng, devices)
     decisions |= told
+    fade_out, decisions["fade_out"] = _choose_fade(hard, timing.duration)
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
     return MusicalPlan(
@@ -60,6 +63,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         mood=mood,
         blend=blend,
         expression=cues.expression,
+        fade_out=fade_out,
         seed=hard.seed,
         decisions=decisions,
     )
@@ -227,6 +231,13 @@ def _devices(heard: Attributes, hard: Constraints, style: Style) -> dict[str, fl
     """The style's devices of harmony; a key that somebody named is kept to the end."""
     is_named = hard.key is not None or (heard.key is not None and heard.key not in MODES)
     return {name: chance for name, chance in style.harmony.items() if name != KEY_CHANGE or not is_named}
+
+
+def _choose_fade(hard: Constraints, duration: float) -> tuple[float, str]:
+    """A piece falls silent at its end; so many bars and no seconds are a loop, which must not."""
+    if hard.bars is not None and hard.duration is None:
+        return 0.0, "rule: none, so that the bars can be played in a loop"
+    return min(FADE_OUT, duration / 4), "rule: short, so that nothing is cut off while it sounds"
 
 
 def _weights(weights: dict[str, float]) -> str:

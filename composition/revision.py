@@ -115,6 +115,7 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
+        fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
         decisions={**revised.decisions, "instruments": reason},
     )

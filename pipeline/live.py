@@ -175,7 +175,9 @@ class Live:
 
     def _scene(self, part: Part) -> Scene:
         tracks = {ROLES.index(track.role): track for track in part.score.tracks if track.role in part.roles}
-        effects = style_of(part.plan).effects
+        effects = dict(style_of(part.plan).effects)
+        if "ends_at" in effects:  # counted from where its plan begins
+            effects["ends_at"] += part.first / self.rate
         return Scene(part.first * self.pipeline.codec.hop_length, tracks, effects, part.plan.seed)
 
     def changes(self) -> list[dict[str, Any]]:
@@ -237,4 +239,4 @@ def _fitted(plan: MusicalPlan, rest: float) -> MusicalPlan:
             f"the plan's {plan.num_bars} bars last {music:.1f} s, but {rest:.1f} s are left from the next bar on. "
             "Take bars away."
         )
-    return replace(plan, duration=rest)
+    return replace(plan, duration=rest, fade_out=min(plan.fade_out, rest))

@@ -95,6 +95,9 @@ def _finish(sound: np.ndarray, start: int, effects: Mapping[str, Any], sample_ra
         sound = fx.vinyl(sound, sample_rate=sample_rate, amount=effects["vinyl"], seed=seed, start=start)
     if effects.get("width"):
         sound = fx.widen(sound, sample_rate=sample_rate, amount=effects["width"])
+    if effects.get("fade_out"):
+        seconds, end = effects["fade_out"], effects["ends_at"]
+        sound = fx.fade_out(sound, sample_rate=sample_rate, seconds=seconds, end=end, start=start)
     return fx.limiter(sound, sample_rate=sample_rate)
 
 

@@ -320,3 +320,15 @@ def test_chords_of_a_plan_are_spelled_for_its_key() -> None:
             symbol[:2] for bar in symbols(made) for symbol in bar.split() if "dim" not in symbol
         }
         assert all(Chord.parse(symbol) for bar in symbols(made) for symbol in bar.split())
+
+
+def test_a_piece_fades_out_unless_its_bars_may_be_a_loop() -> None:
+    assert plan_music(None, Constraints(duration=10.0)).fade_out == 0.5
+    assert plan_music(None, Constraints(duration=10.0, bars=4, tempo=100.0)).fade_out == 0.5
+    loop = plan_music(None, Constraints(duration=None, bars=4))
+    assert loop.fade_out == 0 and "loop" in loop.decisions["fade_out"]
+    assert MusicalPlan.from_json(loop.to_json()) == loop
+    old = {name: value for name, value in loop.to_dict().items() if name not in ("fade_out", "blend", "expression")}
+    assert MusicalPlan.from_dict({**old, "version": 1}) == loop
+    with pytest.raises(ConfigError, match="fade_out: 20 must be 0 to the duration"):
+        MusicalPlan.from_dict({**loop.to_dict(), "fade_out": 20})

@@ -35,7 +35,7 @@ def etude() -> Pipeline:
 
 @pytest.mark.parametrize(("style", "treble_db"), [*((style, 0.0) for style in style_names()), ("lofi", 5.0)])
 def test_a_mix_made_block_by_block_is_the_whole_mix(style: str, treble_db: float) -> None:
-    effects = {**load_style(style).effects, "treble_db": treble_db}
+    effects = {**load_style(style).effects, "treble_db": treble_db, "fade_out": 0.5, "ends_at": 8.0}
     rng = np.random.default_rng(0)
     swell = 1 + np.sin(np.arange(8 * RATE + 777) / 9000)
     stems = (rng.standard_normal((3, len(swell))) * 0.15 * swell).astype(np.float32)
