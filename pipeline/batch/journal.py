@@ -14,11 +14,14 @@ import json
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...errors import CheckpointError
+from .compact import CompactTable
 
 __all__ = ["VERSION", "Entry", "Journal", "in_order", "read_at", "scan"]
 
@@ -142,29 +145,33 @@ def read_at(path: Path, offset: int) -> dict[str, Any]:
 def in_order(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """Each item that is done, once, in the manifest's order, from all journals of a folder.
 
-    The order is found in about 150 bytes an item; the lines themselves are read one by one.
+    The order is found in about 40 bytes an item; the lines themselves are read one by one.
     """
-    import numpy as np
-
-    files, columns, seen = sorted(paths), [array("Q") for _ in range(5)], set()
-    for number, path in enumerate(files):
-        for entry in scan(path):
-            if entry.kind == "done" and entry.address not in seen:
-                seen.add(entry.address)
-                values = (entry.address, entry.part, entry.row, number, entry.offset)
-                for column, value in zip(columns, values, strict=True):
-                    column.append(value)
-    del seen
-    address, part, row, number_of, offset = (np.asarray(column) for column in columns)
+    files = sorted(paths)
+    journals, offsets = _places(files)
     handles = [open(path, "rb") for path in files]
     try:
-        for index in np.lexsort((address, part, row)) if len(row) else ():
-            which, where = int(number_of[index]), int(offset[index])
-            handles[which].seek(where)
-            yield _parse(files[which], where, handles[which].readline())
+        for number, offset in zip(map(int, journals), map(int, offsets), strict=True):
+            handles[number].seek(offset)
+            yield _parse(files[number], offset, handles[number].readline())
     finally:
         for handle in handles:
             handle.close()
+
+
+def _places(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """In the manifest's order, where each item that is done is noted first: which journal, and the offset in it."""
+    address, part, row, number_of, offset = columns = [array(size) for size in "QIIIQ"]
+    seen = CompactTable()
+    for number, path in enumerate(files):
+        for entry in scan(path):
+            if entry.kind == "done" and not seen.get(entry.address):
+                seen[entry.address] = 1
+                values = (entry.address, entry.part, entry.row, number, entry.offset)
+                for column, value in zip(columns, values, strict=True):
+                    column.append(value)
+    order = np.lexsort((address, part, row)) if row else np.empty(0, np.intp)
+    return np.asarray(number_of)[order], np.asarray(offset)[order]
 
 
 def _parse(path: Path, offset: int, line: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..generation import Generation
 from ..params import check_prompt
 from ..together import Request, play_requests
 from . import identity
+from .compact import CompactTable
 from .items import Item, Reader
 from .manifest import Row
 from .sound import Finished, finish
@@ -81,7 +82,7 @@ class Selection:
     shard: tuple[int, int] = (1, 1)
     retry_failed: bool = False
     limit: int | None = None
-    ids: set[int] = field(default_factory=set)  # hashes of those that were seen
+    ids: CompactTable = field(default_factory=CompactTable)  # hashes of those that were seen -> 1
 
     def address(self, item: Item) -> str:
         """The content address of an item."""
@@ -105,17 +106,17 @@ class Selection:
     def _is_mine(self, item: Item, watch: Watch) -> bool:
         """Whether this shard makes it; an id that was used before, in whatever shard, is refused."""
         if item.id:
-            key = hash(item.id)
-            if key in self.ids:
+            key = hash(item.id) % 2**64
+            if self.ids.get(key):
                 watch.fault(item.row, item.id, "an earlier row has the same id. Give each row its own.")
                 return False
-            self.ids.add(key)
+            self.ids[key] = 1
         return identity.shard_of(item.content, self.shard[1]) == self.shard[0]
 
     def _is_new(self, item: Item, ledger: Ledger, watch: Watch) -> bool:
         """Whether it is to be made: neither done nor failed in an earlier run, nor met before in this one."""
         address = int(self.address(item), 16)
-        state = ledger.states.get(address, 0)
+        state = ledger.states.get(address)
         if state > 0:
             reason = f"prompt and parameters are those of row {state}, so it would be the same sound. Give it an id or "
             watch.fault(item.row, item.id, reason + "a seed of its own, or use num_samples.")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ... import registry
 from ...errors import GenAudioError
 from . import durable, identity, journal, lock
+from .compact import CompactTable
 from .items import Item
 from .layouts.base import CODES, Layout, Sample
 from .settings import HOME, LAYOUTS, Settings
@@ -33,11 +34,11 @@ class Ledger:
     """What earlier runs say of each item; reading it needs no lock.
 
     Attributes:
-        states: address as a number -> DONE or FAILED; the caller adds rows of this run.
+        states: address as a number -> DONE, FAILED or 0; the caller adds rows of this run.
     """
 
     def __init__(self, out: Path) -> None:
-        self.states: dict[int, int] = {}
+        self.states = CompactTable()
         self._failures: dict[int, tuple[Path, int]] = {}
         for path in journals(out):
             for entry in journal.scan(path):
