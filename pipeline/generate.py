@@ -117,11 +117,11 @@ def play(piece: Playable) -> Iterator[Tensor]:
         yield frame
 
 
-def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Playable, Tensor]]:
+def play_together(pieces: Iterable[Playable | None], slots: int) -> Iterator[tuple[Playable, Tensor]]:
     """Play up to `slots` pieces at a time; when one ends, the next takes its place (continuous batching).
 
     Args:
-        pieces: of one executor; each is taken when there is room for it.
+        pieces: of one executor; each is taken when there is room for it. None says that the next is not there yet.
 
     Yields:
         A piece and its next frame [B, K]. A piece makes the same codes alone and in any company, where the executor
@@ -129,7 +129,7 @@ def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Play
     """
     waiting, playing = iter(pieces), list[Playable]()
     while True:
-        playing += islice(waiting, slots - len(playing))
+        playing += [piece for piece in islice(waiting, slots - len(playing)) if piece is not None]
         if not playing:
             return
         tokens = playing[0].executor.step([piece.ask() for piece in playing])

@@ -31,8 +31,11 @@ AHEAD = 8  # pieces that may wait to be written while others are played, since t
 Played = tuple[Item, Generation | Finished | Exception]
 
 
-def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Played]:
+def play(pipeline: Pipeline, items: Iterable[Item | None], watch: Watch) -> Iterator[Played]:
     """Play items, as many at a time as the executor has slots, before their level is set.
+
+    Args:
+        items: None says that the next is not there yet, as for `play_requests`.
 
     Yields:
         Each item with its piece, or with the error that it met, in the order in which they end.
@@ -42,9 +45,12 @@ def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Pl
     """
     refused: deque[Played] = deque()
 
-    def requests() -> Iterator[Request]:
+    def requests() -> Iterator[Request | None]:
         for item in items:
             interrupt.check()
+            if item is None:
+                yield None
+                continue
             try:
                 params = pipeline.settle(check_prompt(item.prompt), {**item.told(), "loudness": "none"})
             except GenAudioError as error:
