@@ -80,7 +80,7 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
         "from gen_audio.pipeline.batch.store import Ledger; from gen_audio.pipeline.batch.watch import Watch;"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; first = None;"
         "m = open_manifest(Path(sys.argv[1])); watch = Watch(m.count());"
-        "chosen = Selection(Reader({}, Path()), {'sha256': '', 'precision': ''});"
+        "chosen = Selection(Reader({}, Path()), dict.fromkeys(('sha256', 'precision', 'executor'), ''));"
         "n = 0\n"
         "for item in chosen.choose(m.rows(), Ledger(Path('nowhere')), watch):\n"
         "    first = first or time.perf_counter() - start; n += 1\n"
