@@ -19,7 +19,6 @@ from ..generation import Generation
 from .items import Item
 from .render import play
 from .sound import Finished
-from .watch import Watch
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -57,7 +56,7 @@ class Ensemble:
     def _play_on(self) -> None:
         while True:
             with suppress(Exception):  # it may be the fault of any of those that play, or of none
-                for item, made in play(self.pipeline, self._items(), Watch(None)):
+                for item, made in play(self.pipeline, self._items()):
                     asked = next(asked for asked in self.playing if asked.item is item)
                     self.playing.remove(asked)
                     asked.made.set_result(made)
@@ -79,7 +78,7 @@ class Ensemble:
         while self.playing:
             asked = self.playing.pop(0)
             try:
-                ((_, made),) = play(self.pipeline, [asked.item], Watch(None))
+                ((_, made),) = play(self.pipeline, [asked.item])
                 asked.made.set_result(made)
             except Exception as error:
                 asked.made.set_exception(error)

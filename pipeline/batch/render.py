@@ -31,11 +31,12 @@ AHEAD = 8  # pieces that may wait to be written while others are played, since t
 Played = tuple[Item, Generation | Finished | Exception]
 
 
-def play(pipeline: Pipeline, items: Iterable[Item | None], watch: Watch) -> Iterator[Played]:
+def play(pipeline: Pipeline, items: Iterable[Item | None], watch: Watch | None = None) -> Iterator[Played]:
     """Play items, as many at a time as the executor has slots, before their level is set.
 
     Args:
         items: None says that the next is not there yet, as for `play_requests`.
+        watch: is told what is begun, and shows how far it is; None for nobody.
 
     Yields:
         Each item with its piece, or with the error that it met, in the order in which they end.
@@ -56,12 +57,14 @@ def play(pipeline: Pipeline, items: Iterable[Item | None], watch: Watch) -> Iter
             except GenAudioError as error:
                 refused.append((item, error))
                 continue
-            watch.playing(item.row)
+            if watch:
+                watch.playing(item.row)
             yield Request(item.prompt.strip(), params, params.seeds[0], item)
 
     def progress(request: Request, done: int, total: int) -> None:
         interrupt.check()
-        watch.show()
+        if watch:
+            watch.show()
 
     for request, made in play_requests(pipeline, requests(), pipeline.executor.slots, progress):
         interrupt.check()
