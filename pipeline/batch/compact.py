@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["CompactTable"]
 
-RECENT = 8192  # entries that may wait in a dict, which takes about 150 bytes each
+RECENT = 4096  # entries that may wait in a dict, which takes about 150 bytes each
 
 
 class CompactTable:

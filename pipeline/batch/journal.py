@@ -14,6 +14,7 @@ import json
 import os
 import re
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,33 +146,37 @@ def read_at(path: Path, offset: int) -> dict[str, Any]:
 def in_order(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """Each item that is done, once, in the manifest's order, from all journals of a folder.
 
-    The order is found in about 40 bytes an item; the lines themselves are read one by one.
+    The order is found in about 50 bytes an item; the lines themselves are read one by one.
     """
     files = sorted(paths)
-    journals, offsets = _places(files)
+    places, starts = _places(files)
     handles = [open(path, "rb") for path in files]
     try:
-        for number, offset in zip(map(int, journals), map(int, offsets), strict=True):
-            handles[number].seek(offset)
-            yield _parse(files[number], offset, handles[number].readline())
+        for place in map(int, places):
+            number = bisect_right(starts, place) - 1
+            handles[number].seek(place - starts[number])
+            yield _parse(files[number], place - starts[number], handles[number].readline())
     finally:
         for handle in handles:
             handle.close()
 
 
-def _places(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """In the manifest's order, where each item that is done is noted first: which journal, and the offset in it."""
-    address, part, row, number_of, offset = columns = [array(size) for size in "QIIIQ"]
-    seen = CompactTable()
-    for number, path in enumerate(files):
+def _places(files: Sequence[Path]) -> tuple[np.ndarray, list[int]]:
+    """Where each item that is done is noted first, in the manifest's order, and where each journal begins.
+
+    A place counts bytes as if the journals were one file.
+    """
+    found, starts, start, seen = array("Q"), [], 0, CompactTable()
+    for path in files:
+        starts.append(start)
         for entry in scan(path):
             if entry.kind == "done" and not seen.get(entry.address):
                 seen[entry.address] = 1
-                values = (entry.address, entry.part, entry.row, number, entry.offset)
-                for column, value in zip(columns, values, strict=True):
-                    column.append(value)
-    order = np.lexsort((address, part, row)) if row else np.empty(0, np.intp)
-    return np.asarray(number_of)[order], np.asarray(offset)[order]
+                found.extend((entry.address, entry.part, entry.row, start + entry.offset))
+        start += path.stat().st_size
+    del seen
+    table = np.frombuffer(found, np.uint64).reshape(-1, 4) if found else np.empty((0, 4), np.uint64)
+    return table[np.lexsort(table[:, :3].T), 3], starts
 
 
 def _parse(path: Path, offset: int, line: bytes) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class Store:
         """Pack what is left, and write index and card of everything that is done, by whomever."""
         from . import card
 
+        self.ledger.states = CompactTable()  # nobody asks any more, and the index is put in order instead
         with lock.in_turn(self.home / "finish.lock"):
             if self.layout.packed:
                 self.waiting = self._find_waiting(all_of_them=True)
