@@ -2,7 +2,8 @@
 
 Usage:
     batch.py rows FOLDER [--rows 1000000]              seconds to the first item, and memory of the bookkeeping
-    batch.py many FOLDER [--items 100000] [--family musicgen] [--engine ray]   memory after 1,000 items and after all
+    batch.py many FOLDER [--items 100000] [--family musicgen] [--engine ray] [--seconds 0.02] [--loudness none]
+                         [--shards 1]                  memory after 1,000 items and after all
     batch.py throughput FOLDER [--items 8] [--seconds 10] [--model etude]
 
 FOLDER is made, or emptied of what this program wrote there before. But for `throughput` a tiny model of random weights
@@ -79,7 +80,7 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
         "from gen_audio.pipeline.batch.store import Ledger; from gen_audio.pipeline.batch.watch import Watch;"
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; first = None;"
         "m = open_manifest(Path(sys.argv[1])); watch = Watch(m.count());"
-        "chosen = Selection(Reader({}, Path()), {'sha256': '', 'precision': ''});"
+        "chosen = Selection(Reader({}, Path()), dict.fromkeys(('sha256', 'precision', 'executor'), ''));"
         "n = 0\n"
         "for item in chosen.choose(m.rows(), Ledger(Path('nowhere')), watch):\n"
         "    first = first or time.perf_counter() - start; n += 1\n"
@@ -92,18 +93,23 @@ def rows(folder: Path, count: int) -> dict[str, Any]:
     return dict(zip(names, (items, first, whole, grown, peak), strict=True))
 
 
-def many(folder: Path, items: int, family: str, engine: str) -> dict[str, Any]:
-    """Memory of one process that makes, or has made, 1,000 items of a frame or so each, and of one that makes all."""
-    model, peaks = nano(folder, family), {}
+def many(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
+    """Memory of the processes that make 1,000 short items, and of those that make all; one each, or a shard each."""
+    model, items, peaks = nano(folder, asked.family), asked.items or 100_000, {}
     for count in sorted({min(1000, items), items}):
-        path = manifest(folder / "rows.jsonl", count, 0.02)
+        path = manifest(folder / "rows.jsonl", count, asked.seconds or 0.02)
         out = folder / f"many-{count}"
         start = time.perf_counter()
-        options = ["--layout", "webdataset", "--format", "wav", "--loudness", "none", "--engine", engine]
-        process = child(["batch", str(path), "-o", str(out), "--model", model, *options])
-        _, status, usage = os.wait4(process, 0)
-        seconds = round(time.perf_counter() - start, 1)
-        peaks[count] = {"exit": status, "peak_mib": usage.ru_maxrss / 1024, "seconds": seconds}
+        options = ["--layout", "webdataset", "--format", "wav", "--loudness", asked.loudness, "--engine", asked.engine]
+        command = ["batch", str(path), "-o", str(out), "--model", model, *options]
+        shards = [["--shard", f"{shard + 1}/{asked.shards}"] for shard in range(asked.shards) if asked.shards > 1]
+        processes = [child([*command, *shard]) for shard in shards or [[]]]
+        ends = [os.wait4(process, 0)[1:] for process in processes]
+        peaks[count] = {
+            "exits": [status for status, _ in ends],
+            "peak_mib": [round(usage.ru_maxrss / 1024) for _, usage in ends],
+            "seconds": round(time.perf_counter() - start, 1),
+        }
     return {"items": peaks}
 
 
@@ -140,7 +146,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--items", type=int)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--loudness", default="none")
     parser.add_argument("--model", default="etude")
     parser.add_argument("--engine", choices=("process", "ray"), default="process")
     parser.add_argument("--family", choices=("etude", "musicgen"), default="etude")
@@ -152,9 +160,9 @@ def main() -> None:
     if asked.what == "rows":
         found = rows(folder, asked.rows)
     elif asked.what == "many":
-        found = many(folder, asked.items or 100_000, asked.family, asked.engine)
+        found = many(folder, asked)
     else:
-        found = throughput(folder, asked.items or 8, asked.seconds, asked.model)
+        found = throughput(folder, asked.items or 8, asked.seconds or 10.0, asked.model)
     print(json.dumps(found, indent=1))
 
 

@@ -125,13 +125,13 @@ def play(piece: Playable) -> Iterator[Tensor]:
         yield frame
 
 
-def play_together(pieces: Iterable[Playable], slots: int) -> Iterator[tuple[Playable, Tensor]]:
+def play_together(pieces: Iterable[Playable | None], slots: int) -> Iterator[tuple[Playable, Tensor]]:
     """Play up to `slots` pieces at a time; when one ends, the next takes its place (continuous batching).
 
     Fewer play at a time where their keys and values fill the executor's room.
 
     Args:
-        pieces: of one executor; each is taken when there is room for it.
+        pieces: of one executor; each is taken when there is room for it. None says that the next is not there yet.
 
     Yields:
         A piece and its next frame [B, K]. A piece makes the same codes alone and in any company, where the executor

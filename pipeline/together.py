@@ -66,14 +66,15 @@ class Begun:
 
 def play_requests(
     pipeline: Pipeline,
-    requests: Iterable[Request],
+    requests: Iterable[Request | None],
     slots: int,
     progress: Callable[[Request, int, int], Any] | None = None,
 ) -> Iterator[tuple[Request, Generation | Exception]]:
     """Play requests, up to `slots` of them at a time; each result equals the one made alone.
 
     Args:
-        requests: taken one by one, when a slot is free.
+        requests: taken one by one, when a slot is free. None says that the next is not there yet: what plays goes on,
+            and if nothing does, this ends.
         progress: called with a request, its frames done and its frames in all.
 
     Yields:
@@ -85,8 +86,11 @@ def play_requests(
     playing: dict[Playable, tuple[Request, Begun]] = {}
     failed: deque[tuple[Request, Exception]] = deque()
 
-    def pieces() -> Iterator[Playable]:
+    def pieces() -> Iterator[Playable | None]:
         for request in requests:
+            if request is None:
+                yield None
+                continue
             try:
                 begun = pipeline.begin(request.prompt, request.params, request.seed)
             except FATAL:

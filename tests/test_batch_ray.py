@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,7 +27,8 @@ from gen_audio.pipeline.batch.sound import Finished
 from gen_audio.pipeline.batch.watch import Watch
 from gen_audio.pipeline.cli import run
 
-ROWS = [{"id": f"row-{number}", "prompt": f"lofi number {number}", "duration": 0.2} for number in range(8)]
+COUNT = 24  # more than two workers hold, so that a kill meets some that wait
+ROWS = [{"id": f"row-{number}", "prompt": f"lofi number {number}", "duration": 0.2} for number in range(COUNT)]
 ROWS.append({"prompt": "a row that the model refuses", "duration": 0.2, "melody": "rows.jsonl"})
 FORM = ["--keep-codes", "--format", "wav"]
 ON_LINUX = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found by /proc")
@@ -84,8 +86,8 @@ def test_a_killed_worker_is_replaced_and_the_set_is_that_of_one_process(calm: Pa
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 1 and out.startswith("worker: 8 made, 0 there already, 1 failed")
-    assert err.count("\n") == 1 and "row 9: nano cannot be told melody" in err  # not a word of Ray's
+    assert process.returncode == 1 and out.startswith(f"worker: {COUNT} made, 0 there already, 1 failed")
+    assert err.count("\n") == 1 and f"row {COUNT + 1}: nano cannot be told melody" in err  # not a word of Ray's
     assert content(calm / "worker") == content(calm / "calm")
     assert wait_until(lambda: not any(map(title, family)), 30)
 
@@ -102,7 +104,7 @@ def test_a_killed_run_takes_its_ray_with_it_and_one_process_goes_on(calm: Path, 
     process.communicate()
     before = done(calm / "writer")
     assert wait_until(lambda: not any(map(title, family)) and not session.exists(), 30)
-    assert 1 <= before < 8 and done(calm / "writer") == before
+    assert 1 <= before < COUNT and done(calm / "writer") == before
     rows, model = str(calm / "rows.jsonl"), str(nano_model)
     assert run(["batch", rows, "-o", str(calm / "writer"), "--model", model, *FORM]) == 1
     assert content(calm / "writer") == content(calm / "calm")
@@ -123,8 +125,10 @@ class FakeRay:
 
     exceptions = SimpleNamespace(RayError=Died)
 
-    def __init__(self, act: Callable[[Item], Any], load: Callable[[int], Any] | None = None) -> None:
-        self.act, self.load = act, load or (lambda worker: loaded())
+    def __init__(
+        self, act: Callable[[Item], Any], load: Callable[[int], Any] | None = None, order: random.Random | None = None
+    ) -> None:
+        self.act, self.load, self.order = act, load or (lambda worker: loaded()), order
         self.workers: list[Any] = []
 
     def remote(self, kind: type) -> Any:
@@ -138,7 +142,8 @@ class FakeRay:
         return worker
 
     def wait(self, calls: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        return calls[:1], calls[1:]
+        place = self.order.randrange(len(calls)) if self.order else 0
+        return [calls[place]], calls[:place] + calls[place + 1 :]
 
     def get(self, call: Any) -> Any:
         worker, result = call
@@ -157,8 +162,8 @@ class FakeRay:
         return {}
 
 
-def loaded(sha256: str = "ab", host: str = "here") -> Loaded:
-    return Loaded(sha256, "fp32", "native", "1", 1, host, ())
+def loaded(sha256: str = "ab", host: str = "here", slots: int = 1) -> Loaded:
+    return Loaded(sha256, "fp32", "native", "1", 1, host, (), slots)
 
 
 def crew(ray: FakeRay, count: int = 2) -> Crew:
@@ -173,20 +178,41 @@ def finished(of: Item) -> Finished:
     return Finished(b"", {"row": of.row}, None, "", {})
 
 
-def test_what_kills_its_workers_fails_alone() -> None:
+@pytest.mark.parametrize("slots", [1, 4])
+def test_what_kills_its_workers_fails_alone(slots: int) -> None:
     def act(of: Item) -> Finished:
         if of.row == 5:
             raise Died
         return finished(of)
 
-    ray = FakeRay(act)
+    ray = FakeRay(act, load=lambda worker: loaded(slots=slots), order=random.Random(slots))
     found = {of.row: made for of, made in crew(ray).play(map(item, range(20)), Watch(None))}
     assert sorted(found) == list(range(20))
     assert [row for row, made in found.items() if isinstance(made, Exception)] == [5]
     assert f"{TRIES} workers died" in str(found[5]) and len(ray.workers) == 2 + TRIES
 
 
-def test_no_more_items_are_taken_than_the_workers_hold() -> None:
+def test_what_was_with_a_worker_that_died_is_made_again_with_nothing_beside_it() -> None:
+    beside: dict[int, list[int]] = {}
+
+    def act(of: Item) -> Finished:
+        beside.setdefault(of.row, []).append(max(len(worker.jobs) for worker in found.workers if of in held(worker)))
+        if of.row == 3 and len(beside[3]) == 1:
+            raise Died
+        return finished(of)
+
+    def held(worker: Any) -> list[Item]:
+        return [job.item for job in worker.jobs]
+
+    found = crew(FakeRay(act, load=lambda worker: loaded(slots=4), order=random.Random(1)))
+    made = sorted(of.row for of, _ in found.play(map(item, range(40)), Watch(None)))
+    assert made == list(range(40)) and beside[3][0] > 1
+    again = [counts[1:] for counts in beside.values() if len(counts) > 1]
+    assert [1] in again and all(counts == [1] for counts in again)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_no_more_items_are_taken_than_the_workers_hold(slots: int) -> None:
     taken: list[int] = []
 
     def source() -> Iterator[Item]:
@@ -194,11 +220,11 @@ def test_no_more_items_are_taken_than_the_workers_hold() -> None:
             taken.append(number)
             yield item(number)
 
-    given = 0
-    for _ in crew(FakeRay(finished), 3).play(source(), Watch(None)):
+    given, most = 0, 0
+    for _ in crew(FakeRay(finished, load=lambda worker: loaded(slots=slots)), 3).play(source(), Watch(None)):
+        most = max(most, len(taken) - given)
         given += 1
-        assert len(taken) <= given + 3 * HELD
-    assert given == 50
+    assert given == 50 and most == 3 * HELD * slots
 
 
 def die(of: Any) -> Any:

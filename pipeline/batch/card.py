@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,10 +29,11 @@ LOADING = {
 
 @dataclass
 class Tally:
-    """What is counted of all records, in a few bytes each."""
+    """What is counted of all records; it takes no more memory for more of them, since numbers are rounded."""
 
     count: int = 0
-    numbers: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in NUMBERS})
+    seconds: float = 0.0
+    numbers: dict[str, Counter[float]] = field(default_factory=lambda: {name: Counter() for name in NUMBERS})
     styles: Counter[str] = field(default_factory=Counter)
     models: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     forms: Counter[tuple[int, int]] = field(default_factory=Counter)  # rate and channels
@@ -41,9 +41,10 @@ class Tally:
     def add(self, record: dict[str, Any]) -> None:
         """Count one record."""
         self.count += 1
+        self.seconds += record["duration"]
         for name, values in self.numbers.items():
             if record.get(name) is not None:
-                values.append(record[name])
+                values[round(record[name], 2)] += 1
         if record.get("style"):
             self.styles[record["style"]] += 1
         model = (record.get(key) or "" for key in ("model", "model_sha256", "precision", "licence"))
@@ -72,7 +73,7 @@ def write(out: Path, aside: Path, records: Iterable[dict[str, Any]], settings: S
 
 
 def _text(tally: Tally, settings: Settings, licence: str, pictures: list[str]) -> str:
-    hours = sum(tally.numbers["duration"]) / 3600
+    hours = tally.seconds / 3600
     models = [f"| {name} | `{sha[:12]}` | {kind} | {rights or 'not stated'} | {count:,} |" for (name, sha, kind, rights), count in tally.models.most_common()]  # fmt: skip # noqa: E501
     forms = ", ".join(f"{rate} Hz, {channels} channels" for (rate, channels), _ in tally.forms.most_common())
     shown = "\n".join(f"![{name}](card/{name}.png)" for name in pictures)
@@ -134,10 +135,11 @@ def _pictures(tally: Tally) -> Iterator[tuple[str, Any]]:
         yield "style", lambda path: _bars(path, tally.styles)
 
 
-def _histogram(path: Path, name: str, unit: str, values: array[float]) -> None:
+def _histogram(path: Path, name: str, unit: str, values: Counter[float]) -> None:
     import numpy as np
 
-    counts, edges = np.histogram(np.asarray(values), bins=min(40, max(5, len(values))))
+    bins = min(40, max(5, values.total()))
+    counts, edges = np.histogram(list(values), bins, weights=list(values.values()))
     _figure(path, name, f"{name} ({unit})", lambda axes: axes.stairs(counts, edges, fill=True))
 
 

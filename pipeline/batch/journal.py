@@ -14,11 +14,15 @@ import json
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...errors import CheckpointError
+from .compact import CompactTable
 
 __all__ = ["VERSION", "Entry", "Journal", "in_order", "read_at", "scan"]
 
@@ -142,29 +146,37 @@ def read_at(path: Path, offset: int) -> dict[str, Any]:
 def in_order(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     """Each item that is done, once, in the manifest's order, from all journals of a folder.
 
-    The order is found in about 150 bytes an item; the lines themselves are read one by one.
+    The order is found in about 50 bytes an item; the lines themselves are read one by one.
     """
-    import numpy as np
-
-    files, columns, seen = sorted(paths), [array("Q") for _ in range(5)], set()
-    for number, path in enumerate(files):
-        for entry in scan(path):
-            if entry.kind == "done" and entry.address not in seen:
-                seen.add(entry.address)
-                values = (entry.address, entry.part, entry.row, number, entry.offset)
-                for column, value in zip(columns, values, strict=True):
-                    column.append(value)
-    del seen
-    address, part, row, number_of, offset = (np.asarray(column) for column in columns)
+    files = sorted(paths)
+    places, starts = _places(files)
     handles = [open(path, "rb") for path in files]
     try:
-        for index in np.lexsort((address, part, row)) if len(row) else ():
-            which, where = int(number_of[index]), int(offset[index])
-            handles[which].seek(where)
-            yield _parse(files[which], where, handles[which].readline())
+        for place in map(int, places):
+            number = bisect_right(starts, place) - 1
+            handles[number].seek(place - starts[number])
+            yield _parse(files[number], place - starts[number], handles[number].readline())
     finally:
         for handle in handles:
             handle.close()
+
+
+def _places(files: Sequence[Path]) -> tuple[np.ndarray, list[int]]:
+    """Where each item that is done is noted first, in the manifest's order, and where each journal begins.
+
+    A place counts bytes as if the journals were one file.
+    """
+    found, starts, start, seen = array("Q"), [], 0, CompactTable()
+    for path in files:
+        starts.append(start)
+        for entry in scan(path):
+            if entry.kind == "done" and not seen.get(entry.address):
+                seen[entry.address] = 1
+                found.extend((entry.address, entry.part, entry.row, start + entry.offset))
+        start += path.stat().st_size
+    del seen
+    table = np.frombuffer(found, np.uint64).reshape(-1, 4) if found else np.empty((0, 4), np.uint64)
+    return table[np.lexsort(table[:, :3].T), 3], starts
 
 
 def _parse(path: Path, offset: int, line: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What runs in the process of a worker: one model, loaded once, that plays items and finishes the pieces.
+"""What runs in the process of a worker: one model, loaded once, that plays items together and finishes the pieces.
 
 Knows nothing of Ray, of other workers, or of where the pieces go.
 """
@@ -14,11 +14,10 @@ from typing import NamedTuple
 from ... import __version__
 from ...errors import CheckpointError, ConfigError, GenAudioError, MissingExtraError
 from . import identity
+from .ensemble import Ensemble
 from .items import Item
-from .render import play
 from .settings import Settings
 from .sound import Finished, finish
-from .watch import Watch
 
 __all__ = ["Fatal", "Loaded", "Player", "portable"]
 
@@ -27,7 +26,7 @@ KINDS = (ConfigError, *FATAL, GenAudioError, Exception)  # whose handlers a copy
 
 
 class Loaded(NamedTuple):
-    """What a worker plays with; all workers of a run must agree but for `host` and `said`."""
+    """What a worker plays with; all workers of a run must agree but for what begins with `host`."""
 
     sha256: str
     precision: str
@@ -36,6 +35,7 @@ class Loaded(NamedTuple):
     sound_version: int
     host: str
     said: tuple[str, ...]  # warnings while it was loaded, such as of a licence
+    slots: int  # pieces that it plays at a time
 
     @property
     def model(self) -> dict[str, str]:
@@ -59,7 +59,7 @@ class Fatal(NamedTuple):
 class Player:
     """What runs in a worker's process. Errors come back as values, because Ray wraps what is raised.
 
-    Two threads call `make`: while one sets the level and encodes, the other plays.
+    Many threads call `make`. They wait until their piece was played, and take turns to set its level and encode it.
     """
 
     def __init__(self, model: str, how: dict[str, str], settings: Settings, folder: str) -> None:
@@ -77,6 +77,7 @@ class Player:
         logging.getLogger("gen_audio").addHandler(said)
         try:
             self.pipeline = load(self.wanted, **self.how)
+            self.ensemble = Ensemble(self.pipeline)
         except Exception as error:
             return portable(error)
         finally:
@@ -90,17 +91,18 @@ class Player:
             identity.SOUND_VERSION,
             socket.gethostname(),
             tuple(said.lines),
+            self.pipeline.executor.slots,
         )
 
     def make(self, item: Item) -> Finished | Exception | Fatal:
         """Play an item and finish the piece."""
         try:
-            with self.turn:
-                ((_, made),) = play(self.pipeline, [item], Watch(None))
+            made = self.ensemble.play(item)
             if isinstance(made, Exception):
                 return portable(made)
             assert not isinstance(made, Finished)
-            return finish(item, made, self.settings)
+            with self.turn:
+                return finish(item, made, self.settings)
         except FATAL as error:
             return Fatal(portable(error))
         except Exception as error:

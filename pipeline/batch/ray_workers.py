@@ -1,6 +1,6 @@
 """Playing by workers of Ray: each loads the model once and finishes pieces; this process alone writes.
 
-    rows --> items --> [ worker: play, then set the level and encode, beside the next piece ] --> store and journal
+    rows --> items --> [ worker: play together, then set the level and encode, beside the next ] --> store and journal
 
 A worker that dies is replaced, and what it held is made again. As nothing is noted before it is written here, an item
 is never lost and never there twice, whoever dies.
@@ -30,7 +30,8 @@ from .watch import Watch
 
 __all__ = ["Crew", "crew"]
 
-HELD = 2  # pieces at a worker: one that is played, and one that is encoded or waits
+HELD = 2  # pieces at a worker for each of its slots: one that is played, and one that is encoded or waits
+THREADS = 64  # of a worker, which must be said before it knows its slots; no executor has half as many
 TRIES = 3  # how many workers a piece may take with it
 LIMIT = 10  # workers, and three times as many as there are, that may die one after another before a piece is made
 PATIENCE = 60.0  # seconds until it is said that no worker is there yet
@@ -45,7 +46,7 @@ class _Job:
 @dataclass(eq=False)
 class _Worker:
     handle: Any
-    ready: bool = False
+    room: int = 0  # pieces that it may hold; 0 until it is loaded
     jobs: list[_Job] = field(default_factory=list)
 
 
@@ -59,7 +60,7 @@ class Crew:
     def __init__(self, ray: Any, workers: ray_cluster.Workers, count: int, arguments: tuple[Any, ...]) -> None:
         self.ray, self.count, self.arguments = ray, count, arguments
         resources = {"num_cpus": workers.cpus, "num_gpus": workers.gpus}
-        self.kind = ray.remote(Player).options(**resources, max_concurrency=HELD, max_restarts=0)
+        self.kind = ray.remote(Player).options(**resources, max_concurrency=THREADS, max_restarts=0)
         self.workers: list[_Worker] = []
         self.calls: dict[Any, tuple[_Worker, _Job | None]] = {}  # what Ray works on; no job: it loads
         self.again: deque[_Job] = deque()
@@ -97,7 +98,7 @@ class Crew:
 
     def loaded_workers(self) -> list[_Worker]:
         """Those that can play, those with the least to do first."""
-        return sorted((worker for worker in self.workers if worker.ready), key=lambda worker: len(worker.jobs))
+        return sorted((worker for worker in self.workers if worker.room), key=lambda worker: len(worker.jobs))
 
     def close(self) -> None:
         """End all workers, also on a cluster that goes on."""
@@ -110,25 +111,28 @@ class Crew:
         self.calls[worker.handle.load.remote()] = (worker, None)
 
     def _hand_out(self, source: Iterator[Item]) -> Iterator[_Job]:
-        """Give every worker as much as it may hold.
+        """Give every worker as much as it may hold, first what was with workers that died."""
+        while (worker := self._worker_with_room()) is not None:
+            if self.again:
+                job = self.again.popleft()
+            elif (item := next(source, None)) is not None:
+                job = _Job(item)
+            else:
+                return
+            worker.jobs.append(job)
+            self.calls[worker.handle.make.remote(job.item)] = (worker, job)
+            yield job
+
+    def _worker_with_room(self) -> _Worker | None:
+        """The worker with the least to do, if it may be given more.
 
         What was with a worker that died is played with nothing beside it, so that it takes nothing with it.
         """
-        for room in range(HELD):
-            for worker in self.loaded_workers():
-                if len(worker.jobs) > room or any(job.tries for job in worker.jobs):
-                    continue
-                if self.again and worker.jobs:
-                    continue  # it will be empty soon
-                job = self.again.popleft() if self.again else None
-                if job is None:
-                    item = next(source, None)
-                    if item is None:
-                        return
-                    job = _Job(item)
-                worker.jobs.append(job)
-                self.calls[worker.handle.make.remote(job.item)] = (worker, job)
-                yield job
+        for worker in self.loaded_workers():
+            alone = self.again or any(job.tries for job in worker.jobs)
+            if len(worker.jobs) < (1 if alone else worker.room):
+                return worker
+        return None
 
     def _collect(self) -> Iterator[tuple[_Job, Finished | Exception | Fatal]]:
         """Wait up to a second for a worker to be done with something."""
@@ -161,7 +165,7 @@ class Crew:
                 logging.getLogger(__name__).warning("%s", line)
         elif difference := self.loaded.differs(made):
             raise ConfigError(f"The workers would not play alike: {difference}. Give them the same, or --precision.")
-        worker.ready = True
+        worker.room = min(THREADS, HELD * made.slots)
 
     def _lose(self, worker: _Worker, error: Exception) -> None:
         """Replace a worker that died; its other calls come back one by one."""

@@ -15,6 +15,7 @@ from ..generation import Generation
 from ..params import check_prompt
 from ..together import Request, play_requests
 from . import identity
+from .compact import CompactTable
 from .items import Item, Reader
 from .manifest import Row
 from .sound import Finished, finish
@@ -30,8 +31,12 @@ AHEAD = 8  # pieces that may wait to be written while others are played, since t
 Played = tuple[Item, Generation | Finished | Exception]
 
 
-def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Played]:
+def play(pipeline: Pipeline, items: Iterable[Item | None], watch: Watch | None = None) -> Iterator[Played]:
     """Play items, as many at a time as the executor has slots, before their level is set.
+
+    Args:
+        items: None says that the next is not there yet, as for `play_requests`.
+        watch: is told what is begun, and shows how far it is; None for nobody.
 
     Yields:
         Each item with its piece, or with the error that it met, in the order in which they end.
@@ -41,20 +46,25 @@ def play(pipeline: Pipeline, items: Iterable[Item], watch: Watch) -> Iterator[Pl
     """
     refused: deque[Played] = deque()
 
-    def requests() -> Iterator[Request]:
+    def requests() -> Iterator[Request | None]:
         for item in items:
             interrupt.check()
+            if item is None:
+                yield None
+                continue
             try:
                 params = pipeline.settle(check_prompt(item.prompt), {**item.told(), "loudness": "none"})
             except GenAudioError as error:
                 refused.append((item, error))
                 continue
-            watch.playing(item.row)
+            if watch:
+                watch.playing(item.row)
             yield Request(item.prompt.strip(), params, params.seeds[0], item)
 
     def progress(request: Request, done: int, total: int) -> None:
         interrupt.check()
-        watch.show()
+        if watch:
+            watch.show()
 
     for request, made in play_requests(pipeline, requests(), pipeline.executor.slots, progress):
         interrupt.check()
@@ -81,7 +91,7 @@ class Selection:
     shard: tuple[int, int] = (1, 1)
     retry_failed: bool = False
     limit: int | None = None
-    ids: set[int] = field(default_factory=set)  # hashes of those that were seen
+    ids: CompactTable = field(default_factory=CompactTable)  # hashes of those that were seen -> 1
 
     def address(self, item: Item) -> str:
         """The content address of an item."""
@@ -105,17 +115,17 @@ class Selection:
     def _is_mine(self, item: Item, watch: Watch) -> bool:
         """Whether this shard makes it; an id that was used before, in whatever shard, is refused."""
         if item.id:
-            key = hash(item.id)
-            if key in self.ids:
+            key = hash(item.id) % 2**64
+            if self.ids.get(key):
                 watch.fault(item.row, item.id, "an earlier row has the same id. Give each row its own.")
                 return False
-            self.ids.add(key)
+            self.ids[key] = 1
         return identity.shard_of(item.content, self.shard[1]) == self.shard[0]
 
     def _is_new(self, item: Item, ledger: Ledger, watch: Watch) -> bool:
         """Whether it is to be made: neither done nor failed in an earlier run, nor met before in this one."""
         address = int(self.address(item), 16)
-        state = ledger.states.get(address, 0)
+        state = ledger.states.get(address)
         if state > 0:
             reason = f"prompt and parameters are those of row {state}, so it would be the same sound. Give it an id or "
             watch.fault(item.row, item.id, reason + "a seed of its own, or use num_samples.")

@@ -126,7 +126,7 @@ def record(
         "executor": model.get("executor", ""),
         "licence": model.get("licence", ""),
         "parameters": json.dumps(params.to_dict(), ensure_ascii=False),
-        "plan": json.dumps(json.loads(plan.to_json()), ensure_ascii=False) if plan else None,
+        "plan": json.dumps(plan.to_dict(), ensure_ascii=False) if plan else None,
         **{f"source_{key}" if key in OWN else key: value for key, value in carried.items()},
     }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ... import registry
 from ...errors import GenAudioError
 from . import durable, identity, journal, lock
+from .compact import CompactTable
 from .items import Item
 from .layouts.base import CODES, Layout, Sample
 from .settings import HOME, LAYOUTS, Settings
@@ -33,11 +34,11 @@ class Ledger:
     """What earlier runs say of each item; reading it needs no lock.
 
     Attributes:
-        states: address as a number -> DONE or FAILED; the caller adds rows of this run.
+        states: address as a number -> DONE, FAILED or 0; the caller adds rows of this run.
     """
 
     def __init__(self, out: Path) -> None:
-        self.states: dict[int, int] = {}
+        self.states = CompactTable()
         self._failures: dict[int, tuple[Path, int]] = {}
         for path in journals(out):
             for entry in journal.scan(path):
@@ -155,6 +156,7 @@ class Store:
         """Pack what is left, and write index and card of everything that is done, by whomever."""
         from . import card
 
+        self.ledger.states = CompactTable()  # nobody asks any more, and the index is put in order instead
         with lock.in_turn(self.home / "finish.lock"):
             if self.layout.packed:
                 self.waiting = self._find_waiting(all_of_them=True)
