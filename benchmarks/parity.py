@@ -1,6 +1,6 @@
 """Compare our loop with transformers on MusicGen of random weights, and time the loading. Writes JSON and Markdown.
 
-Usage: parity.py OUT [--size small] [--kind mono stereo melody] [--steps 200]
+Usage: python -m benchmarks.parity OUT [--size small] [--kind mono stereo melody] [--steps 200]
 
 For every kind: teacher-forced logits on 3 prompts x 64 steps in fp32, greedy codes with guidance, and in a process of
 its own the time from disk to the first step and the peak of memory. The weights go to a temporary folder; `small` takes
@@ -13,7 +13,6 @@ import argparse
 import gc
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,8 @@ from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.load import load
 from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.samplers.greedy import Greedy
+
+from benchmarks.stopwatch import peak_bytes
 
 GUIDANCE = 3.0
 
@@ -96,15 +97,6 @@ def time_loading(folder: Path, precision: str) -> dict[str, float]:
     }
 
 
-def peak_bytes() -> int:
-    """Most memory that this process has had; getrusage would count that of the process which started it."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def _distinct(module: torch.nn.Module) -> list[torch.Tensor]:
     return list({t.data_ptr(): t for t in module.state_dict().values()}.values())
 
@@ -123,7 +115,7 @@ def main(out: Path, size: str, kinds: list[str], steps: int) -> None:
             del reference
             gc.collect()
             for precision in ("fp32", "bf16"):
-                command = [sys.executable, __file__, folder, "--time", precision]
+                command = [sys.executable, "-m", "benchmarks.parity", folder, "--time", precision]
                 row[precision] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         report["kinds"][kind] = row
         print(kind, json.dumps(row), flush=True)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gen_audio.evaluation.control import beat_f1, chord_share
+
 NOTES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3)
-NO_CHORD = 24
 PLAYED = {
     "played": "network: text, plan and notes",
     "noise-text": "noise as text",
@@ -34,23 +35,6 @@ def key_number(name: str) -> tuple[int, bool]:
 
 def tempo_is(found: float, wanted: float, octaves: Sequence[float] = (1.0,)) -> bool:
     return any(abs(found / (wanted * factor) - 1) <= 0.04 for factor in octaves)
-
-
-def beat_f1(found: Sequence[float], wanted: Sequence[float], tolerance: float = 0.07) -> float:
-    """F-measure of beats, each matched once, within 70 ms (Davies et al. 2009)."""
-    rest, hits = list(found), 0
-    for beat in wanted:
-        near = min(rest, key=lambda b: abs(b - beat), default=None)
-        if near is not None and abs(near - beat) <= tolerance:
-            rest.remove(near)
-            hits += 1
-    return 2 * hits / max(1, len(found) + len(wanted))
-
-
-def chord_share(found: Sequence[int], wanted: Sequence[int]) -> float | None:
-    """Share of frames with the same triad, where the original has one."""
-    pairs = [(a, b) for a, b in zip(found, wanted, strict=False) if b != NO_CHORD]
-    return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
 
 def mean(values: Iterable[float | None]) -> float:

@@ -88,7 +88,7 @@ def lm_config(work: Path, **changes: Any) -> dict[str, Any]:
 
 
 def criticised_config(work: Path, **changes: Any) -> dict[str, Any]:
-    return vocoder_config(work, critic={"from_step": 3, "channels": 2, "sizes": [256, 64]}, **changes)
+    return vocoder_config(work, critic={"from_step": 3, "channels": 2, "sizes": [256, 64], "samples": 2000}, **changes)
 
 
 STAGES = {
@@ -261,6 +261,11 @@ def test_a_critic_learns_to_tell_a_tone_from_noise() -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.5  # 2.0 for one that knows nothing
+
+
+def test_a_critic_cannot_hear_more_than_is_compared(work: Path) -> None:
+    with pytest.raises(ConfigError, match=r"critic\.samples is 99999, but crop_frames of 20 leaves"):
+        vocoder.VocoderStage(vocoder_config(work, critic={"channels": 2, "samples": 99999}))
 
 
 def test_vocoder_and_critic_learn_from_their_own_loss_alone(work: Path) -> None:

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from ..codecs.layers.mel import warped_bands
 from ..codecs.layers.partials import PartialFinder
+from ..errors import ConfigError
 from .critic import Critic, critic_loss, decoder_loss
 from .loop import autocast, pick_device, run, to_device
 from .pool import Pool
 from .tokens import Tokens, load_codec
 
 __all__ = ["SpectralLoss", "VocoderStage", "train"]
+
+RIM = 4  # frames at each end of a crop that are not compared: the mel decoder lacks context there
 
 
 class SpectralLoss(nn.Module):
@@ -57,8 +60,8 @@ class SpectralLoss(nn.Module):
 class VocoderStage:
     """The vocoder alone learns; it hears the codes with as many levels as they will have in use.
 
-    With `critic` in the configuration ({"from_step": ..., and the settings of Critic}) a critic learns beside it from
-    that step on, and the vocoder is to please it, too.
+    With `critic` in the configuration ({"from_step": ..., "samples": ..., and the settings of Critic}) a critic learns
+    beside it from that step on, and the vocoder is to please it, too. It hears `samples` of every crop, or all.
     """
 
     part = "codec"
@@ -76,8 +79,14 @@ class VocoderStage:
         self.finder = PartialFinder(len(vocoder.partials.notes), self.module.sample_rate, vocoder.hop_length)
         self.finder.to(self.device)
         settings = dict(config.get("critic") or {})
-        self.critic_from = settings.pop("from_step", 0)
-        self.critic = Critic(**settings) if settings else None
+        inner = (config["crop_frames"] - 2 * RIM) * self.module.hop_length
+        self.critic_from, self.critic_samples = settings.pop("from_step", 0), settings.pop("samples", inner)
+        if self.critic_samples > inner:
+            raise ConfigError(
+                f"critic.samples is {self.critic_samples}, but crop_frames of {config['crop_frames']} leaves {inner}. "
+                "Let the critic hear less, or take longer crops."
+            )
+        self.critic = Critic(**settings) if config.get("critic") else None
 
     def batch(self, rng: np.random.Generator, held_out: bool, levels: int) -> tuple[Tensor, Tensor]:
         """Codes [B, levels, T] and their sound [B, L], L = T * hop_length; near silence is drawn again."""
@@ -116,7 +125,9 @@ class VocoderStage:
         loss = loss + self.config["tuning_weight"] * tuning + self.config["level_weight"] * level
         metrics |= {"tuning": float(tuning.detach()), "level": float(level.detach())}
         if self.critic is not None and step >= self.critic_from:
-            more, said = self.criticise(self.critic, ours, theirs)
+            first = int(rng.integers(ours.shape[-1] - self.critic_samples + 1))
+            heard = slice(first, first + self.critic_samples)
+            more, said = self.criticise(self.critic, ours[:, heard], theirs[:, heard])
             loss, metrics = loss + more, metrics | said
         return loss, metrics
 
@@ -157,8 +168,8 @@ class VocoderStage:
         return amplitude * ((0.3 - spread) / 0.15).clamp(0, 1), detune
 
     def _inner(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-        """Leave out the rim of the crop, where the mel decoder lacks context."""
-        rim = 4 * self.module.hop_length
+        """Leave out the rim of the crop."""
+        rim = RIM * self.module.hop_length
         return ours[:, rim:-rim], theirs[:, rim:-rim]
 
     def validate(self) -> dict[str, float]:
