@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PITCHED_ROLES", "ROLES", "Note", "Score", "Track"]
+__all__ = ["MIX", "PITCHED_ROLES", "ROLES", "Note", "Score", "Track"]
 
 ROLES = ("drums", "bass", "chords", "lead", "pad", "colour")
 PITCHED_ROLES = ROLES[1:]
+MIX = "mix"  # no role of a score: all of them at once, played as one
 
 
 @dataclass(frozen=True)

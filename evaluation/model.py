@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .. import __version__
@@ -50,7 +51,8 @@ def run(options: Mapping[str, Any]) -> None:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     with Hearing(options["workers"]) as hearing:
-        report = evaluate(load(options["model"], options["device"]), options["size"], hearing, keep)
+        told = {name: options[name] for name in ("rung", "as_mix") if options[name] is not None}
+        report = evaluate(load(options["model"], options["device"]), options["size"], hearing, keep, told)
         if other:
             rival = earlier or evaluate(load(other, options["device"]), options["size"], hearing)
             _add_comparison(report, rival)
@@ -69,25 +71,33 @@ class Study:
     seconds: dict[str, float] = field(default_factory=dict)  # stage -> how long it took
 
 
-def evaluate(pipeline: Pipeline, size_name: str, hearing: Hearing, keep: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    pipeline: Pipeline,
+    size_name: str,
+    hearing: Hearing,
+    keep: Path | None = None,
+    told: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Measure a model.
 
     Args:
         size_name: of protocol.SIZES.
         keep: folder for everything that is played; None keeps nothing.
+        told: settings of `generate` for every piece, such as rung.
 
     Returns:
         The report, plain values.
     """
     size = find_size(size_name)
-    study = _hear(pipeline, size, hearing, keep)
+    study = _hear(pipeline, size, hearing, keep, told)
     rows = [row.to_dict() for row in measure(study, pipeline, hearing.panel)]
     heard = {
         t.item.name: {"prompt": t.item.prompt, "seed": t.item.seed, "plan": t.plan.to_dict() if t.plan else None}
         for t in study.takes
     }
     report: dict[str, Any] = {
-        "title": f"{pipeline.name}, evaluation of size {size_name}",
+        "title": ", ".join([f"{pipeline.name}, evaluation of size {size_name}", *map(_setting, told.items())]),
+        "told": dict(told),
         "name": pipeline.name,
         "version": __version__,
         "model": pipeline.facts,
@@ -139,7 +149,11 @@ def _ear(study: Study, panel: Panel) -> tuple[Ear | None, str | None]:
         return None, "not measured: the classifiers need scikit-learn: pip install 'gen-audio[eval]'"
 
 
-def _hear(pipeline: Pipeline, size: Size, hearing: Hearing, keep: Path | None) -> Study:
+def _setting(said: tuple[str, Any]) -> str:
+    return f"{said[0]} {said[1]}" if said[1] is not True else said[0]
+
+
+def _hear(pipeline: Pipeline, size: Size, hearing: Hearing, keep: Path | None, told: Mapping[str, Any]) -> Study:
     study = Study()
     try:
         originals = Originals(pipeline)
@@ -150,7 +164,7 @@ def _hear(pipeline: Pipeline, size: Size, hearing: Hearing, keep: Path | None) -
             study.clips = compose_reference(originals, size, hearing, progress)
     asked = items(size)
     with _stage(study, "playing") as progress:
-        for take in play_all(pipeline, asked, size, hearing, originals, keep):
+        for take in play_all(pipeline, asked, size, hearing, originals, keep, told):
             study.takes.append(take)
             progress(len(study.takes), len(asked))
     if originals is not None and pipeline.has_stems:
@@ -182,7 +196,7 @@ def _summary(report: Mapping[str, Any], study: Study) -> str:
 def _add_comparison(report: dict[str, Any], rival: Mapping[str, Any]) -> None:
     """Write into a report how it differs from another."""
     check_comparable(report, rival)
-    a, b = report["name"], rival["name"]
+    a, b = (", ".join([r["name"], *map(_setting, r.get("told", {}).items())]) for r in (report, rival))
     if a == b:
         a, b = f"{a} (A)", f"{b} (B)"
     rows = compare(report["rows"], rival["rows"])

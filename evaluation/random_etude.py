@@ -29,6 +29,7 @@ def make_model(folder: Path, seed: int = 0) -> Path:
         "lm": {**LM, "head": {"name": "depth", "width": 16, "num_layers": 1, "num_heads": 2}},
         "conditioners": {"notes": {}, "plan": {}, "timing": {}, "minilm": {}},
         "attributes": {"styles": style_names(), "moods": ["calm"], "instruments": ["piano"], "hidden": 8},
+        "roles": {"stems": True, "mix": True},
     }
     torch.manual_seed(seed)
     modules = {

@@ -6,10 +6,11 @@ Sounds are heard one by one and dropped, so memory holds facts alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -72,19 +73,21 @@ def play_all(
     hearing: Hearing,
     originals: Originals | None,
     keep: Path | None = None,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Take]:
     """Play and hear items in order; those that the model cannot be asked are left out.
 
     Args:
         originals: None where no SoundFont is: then the anchors are missing.
         keep: folder for the sounds, as name-voice.wav; None keeps none.
+        told: settings of `generate` for every item.
     """
     waiting: deque[_Waiting] = deque()
     coded = 0
     for item in items:
         if item.chords and not pipeline.has_stems:
             continue  # chords are given beside the words, and this model hears words alone
-        made = _play(pipeline, item)
+        made = _play(pipeline, item, told)
         now = _Waiting(Take(item, made.plan), {}, {})
         now.take.codes["model"] = {role: codes.cpu().numpy() for role, codes in made.codes.items()}
         voices = {"model": made.waveform}
@@ -106,8 +109,8 @@ def play_all(
         yield rest.answered()
 
 
-def _play(pipeline: Pipeline, item: Item) -> Generation:
-    wishes: dict[str, Any] = {"chords": item.chords} if item.chords else {}
+def _play(pipeline: Pipeline, item: Item, told: Mapping[str, Any]) -> Generation:
+    wishes: dict[str, Any] = {**told, "chords": item.chords} if item.chords else dict(told)
     made = pipeline.generate(item.prompt, duration=item.seconds, seed=item.seed, loudness=LOUDNESS, **wishes)
     assert isinstance(made, Generation)
     return made

@@ -84,6 +84,9 @@ def play(
     num_samples: Annotated[int | None, option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,
     guidance_scale: Annotated[float | None, option("Pull towards the text; 1 is off.", SAMPLING)] = None,
     plan_guidance: Annotated[float | None, option("Pull towards plan and notes; 1 is off.", SAMPLING)] = None,
+    as_mix: Annotated[
+        bool | None, option("Play everybody as one row of codes: quicker, less clear, no stems.", SAMPLING, "--as-mix")
+    ] = None,
     rung: Annotated[str | None, option("What the network is told: text, plan or notes (all).", SAMPLING)] = None,
     temperature: Annotated[float | None, option("0 takes the likeliest code.", SAMPLING)] = None,
     top_k: Annotated[int | None, option("Keep the k likeliest codes.", SAMPLING)] = None,

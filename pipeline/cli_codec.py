@@ -101,6 +101,8 @@ def eval_model(
         str | None, _option("Another model, or the JSON of its report: a paired test on the same prompts and seeds.")
     ] = None,
     device: Annotated[str, _option("cpu (which is auto), or cuda or cuda:N.")] = "auto",
+    rung: Annotated[str | None, _option("What the network is told: text, plan or notes (all).")] = None,
+    as_mix: Annotated[bool | None, _option("Play everybody as one row of codes.", "--as-mix")] = None,
     workers: Workers = None,
     keep_audio: Annotated[Path | None, _option("Folder for everything that is played.")] = None,
     output: Report = None,
@@ -110,7 +112,8 @@ def eval_model(
 ) -> None:
     """Measure a model offline: codec, control, text, distances, copies, faults, long pieces, each beside two anchors.
 
-    Judges that are not installed are named: pip install 'gen-audio[eval]'.
+    Judges that are not installed are named, with the command that installs them. --rung and --as-mix are for MODEL
+    alone: beside `--compare` they show what it loses by them.
     """
     from ..evaluation.model import run
 

@@ -56,6 +56,8 @@ def generate(options: Mapping[str, Any]) -> None:
     given = read_given(options, read_plan(options["plan"]))
     params = resolve_params(prompt, **given)
     given["seed"] = params.seed
+    if options["stems"] and params.as_mix:
+        raise ConfigError("--as-mix plays everybody as one, so there are no stems to write. Leave --stems out.")
     if options["stream"] is not None:
         return play_aloud(prompt, options, given)
     if options["listen"]:
@@ -83,7 +85,7 @@ def generate(options: Mapping[str, Any]) -> None:
     pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     if options["stems"] and not pipeline.has_stems:
         raise ConfigError(f"{pipeline.name} plays one mix, so --stems has no effect. Leave it out, or use etude.")
-    if params.duration is not None and params.duration > LONG and not options["stems"]:
+    if params.duration is not None and params.duration > LONG and not options["stems"] and not params.as_mix:
         return generate_long(pipeline, prompt, given, params, targets, options["as_json"])
     with progress_bar("playing") as progress:
         made = pipeline.generate(prompt, progress=progress, **given)

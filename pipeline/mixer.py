@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..composition import effects as fx
-from ..composition.score import Track
+from ..composition.score import MIX, Track
 from .blockwise import blockwise
 
-__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place"]
+__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place", "whole_band"]
 
 FADE = 0.05  # seconds from one scene to the next
 TREBLE_HZ = 2000.0  # above which an expression's treble is raised or lowered
@@ -35,6 +35,12 @@ def _sides(track: Track) -> np.ndarray:
 def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndarray:
     """Sum the placed stems, before any effect: [2, L]."""
     return functools.reduce(np.add, (place(stems[track.role], track) for track in tracks))
+
+
+def whole_band(tracks: Sequence[Track]) -> Track:
+    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs."""
+    send = sum(track.reverb_send for track in tracks) / max(1, len(tracks))
+    return Track(MIX, 0, (), reverb_send=send)
 
 
 def mix(

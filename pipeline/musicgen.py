@@ -16,6 +16,7 @@ from torch import Tensor
 from ..audio import Waveform
 from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
+from ..composition.score import MIX
 from ..conditioning.base import Condition
 from ..errors import AudioError, ConfigError
 from . import checkpoint, sidecar
@@ -39,7 +40,6 @@ __all__ = ["MusicGen"]
 
 logger = logging.getLogger(__name__)
 WINDOW, STRIDE = 30.0, 18.0  # seconds that the model hears at once, and from one window's start to the next
-MIX = "mix"
 PLAYING = (
     "negative_prompt",
     "duration",

@@ -65,6 +65,7 @@ class GenerationParams:
     num_samples: int = 1
     guidance_scale: float | None = None  # towards the text; 1 = off
     plan_guidance: float = 1.0  # towards plan and notes; 1 = off
+    as_mix: bool = False  # one row of codes plays everybody at once, instead of one row each
     rung: str = "notes"  # how much the network is told: text alone, text and plan, or the arranged notes too
     temperature: float = 1.0  # 0 = greedy
     top_k: int | None = None
@@ -106,6 +107,8 @@ class GenerationParams:
             if role not in ROLES:
                 raise UnknownNameError("role", role, ROLES)
             check_integer(f"role_seeds, {role}", seed, 0, MAX_SEED)
+        if self.as_mix and self.role_seeds:
+            raise ConfigError("as_mix plays all roles as one, so role_seeds has no effect. Drop one of both.")
         check_integer("num_samples", self.num_samples, 1, 1000)
         check_number("guidance_scale", self.guidance_scale, 0.0, 100.0)
         check_number("plan_guidance", self.plan_guidance, 0.0, 100.0)

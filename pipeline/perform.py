@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..composition.plan import MusicalPlan
-from ..composition.score import ROLES, Score
+from ..composition.score import MIX, ROLES, Score
 from ..conditioning.notes import note_array, note_roll
 from ..conditioning.plan import plan_frames
 from .executors.base import Choosing, Executor
@@ -24,11 +25,8 @@ from .patterns.parallel import Parallel
 from .performer import Performer
 from .samplers.base import Sampler
 
-__all__ = ["NUM_ROWS", "Conditions", "Performance", "begin"]
+__all__ = ["Conditions", "Performance", "begin"]
 
-# Every role has its own row. PyTorch's float products round a row differently in a batch of another length, so there
-# all rows are computed whichever roles play: stems stay bit-exact when another role is left out.
-NUM_ROWS = len(ROLES)
 BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
 
@@ -53,13 +51,15 @@ class Conditions:
         self.begin, self.total = begin, plan.duration if total is None else total
         self.performer, self.plan, self.frame_rate = performer, plan, frame_rate
         self.passes, self.untold = passes, tuple(untold)
-        self.chosen = [ROLES.index(role) for role in rows]
-        self.text = text.expand(NUM_ROWS, -1)
-        tracks = {track.role: track for track in score.tracks if track.role in roles}
-        self.notes = [
-            note_array(tracks[role].notes if role in tracks else (), score.seconds_per_beat) for role in ROLES
+        worked_out = (MIX,) if MIX in rows else ROLES
+        self.chosen = [worked_out.index(row) for row in rows]
+        self.rows = [(*ROLES, MIX).index(row) for row in worked_out]
+        self.text = text.expand(len(self.rows), -1)
+        heard = [[t for t in score.tracks if t.role in roles and row in (t.role, MIX)] for row in worked_out]
+        self.notes = [[(note_array(t.notes, score.seconds_per_beat), t.is_drums) for t in tracks] for tracks in heard]
+        self.programs = [
+            tracks[0].program if tracks and row != MIX else -1 for row, tracks in zip(worked_out, heard, strict=True)
         ]
-        self.programs = [tracks[role].program if role in tracks else -1 for role in ROLES]
         self.first, self.block = 0, torch.empty(0)
 
     def __call__(self, frame: int) -> Tensor:
@@ -69,33 +69,30 @@ class Conditions:
 
     def _prepare(self, start: int) -> Tensor:
         """Conditions [BLOCK, M, D] from frame `start`; those of rows that are not wanted are worked out, too."""
-        parts = self.performer.conditioners
+        parts, count = self.performer.conditioners, len(self.rows)
         margin = parts["notes"].margin
-        rolls = [
-            note_roll(
-                table,
-                is_drums=role == "drums",
-                start_frame=start - margin,
-                num_frames=BLOCK + 2 * margin,
-                frame_rate=self.frame_rate,
-            )
-            for table, role in zip(self.notes, ROLES, strict=True)
-        ]
+        rolls = [self._roll(tables, start - margin, BLOCK + 2 * margin) for tables in self.notes]
         plan = plan_frames(self.plan, start_frame=start, num_frames=BLOCK, frame_rate=self.frame_rate)
         prepared: dict[str, Mapping[str, Tensor]] = {
-            "notes": parts["notes"].prepare(rolls, range(NUM_ROWS), self.programs),
-            "plan": parts["plan"].prepare([plan] * NUM_ROWS),
+            "notes": parts["notes"].prepare(rolls, self.rows, self.programs),
+            "plan": parts["plan"].prepare([plan] * count),
             "timing": parts["timing"].prepare(
-                [self.begin + start] * NUM_ROWS, BLOCK, [self.total] * NUM_ROWS, self.frame_rate
+                [self.begin + start] * count, BLOCK, [self.total] * count, self.frame_rate
             ),
             "minilm": {"embedding": self.text},
         }
         rows = [self.performer.frames(prepared, self._drops(name), trim=margin)[self.chosen] for name in self.passes]
         return torch.cat(rows).transpose(0, 1).contiguous()
 
+    def _roll(self, tables: Sequence[tuple[np.ndarray, bool]], start: int, frames: int) -> np.ndarray:
+        """Piano roll of a row, which hears the notes of one track, of none or, as a mix, of all."""
+        window = {"start_frame": start, "num_frames": frames, "frame_rate": self.frame_rate}
+        rolls = [note_roll(notes, is_drums=is_drums, **window) for notes, is_drums in tables]
+        return np.maximum.reduce(rolls) if rolls else note_roll(np.zeros((0, 4)), is_drums=False, **window)
+
     def _drops(self, name: str) -> dict[str, Tensor] | None:
         """Conditions that a guidance pass leaves out (text; or text, plan and notes), and those that none is told."""
-        everyone = torch.ones(NUM_ROWS, dtype=torch.bool)
+        everyone = torch.ones(len(self.rows), dtype=torch.bool)
         left_out = {"full": (), "no_text": ("minilm",), "null": ("minilm", "plan", "notes")}[name]
         return dict.fromkeys((*left_out, *self.untold), everyone) or None
 
@@ -115,6 +112,7 @@ def begin(
     num_frames: int,
     frame_rate: float,
     untold: Sequence[str] = (),
+    as_mix: bool = False,
 ) -> Performance:
     """Make ready to play some roles of a score.
 
@@ -127,18 +125,24 @@ def begin(
         seeds: role -> seed; the same seed gives the same codes, whatever the other roles do.
         num_frames: T.
         untold: conditioners that no row hears, such as notes and plan.
+        as_mix: one row plays all the roles at once, with the seed of MIX, and its codes are all that is given out.
     """
-    rows = [role for role in ROLES if role in roles] if executor.rows_apart else list(ROLES)
+    # Every role has its own row. PyTorch's float products round a row differently in a batch of another length, so
+    # there all rows are computed whichever roles play: stems stay bit-exact when another role is left out.
+    if as_mix:
+        rows = [MIX]
+    else:
+        rows = [role for role in ROLES if role in roles] if executor.rows_apart else list(ROLES)
     conditions = Conditions(performer, score, plan, text, roles, rows, guidance.passes, untold, frame_rate)
-    items = [ROLES.index(role) for role in rows]
-    noise = GumbelNoise([seeds.get(role, 0) for role in rows], items, n_q=executor.n_q, card=executor.card)
+    items = [(*ROLES, MIX).index(row) for row in rows]
+    noise = GumbelNoise([seeds.get(row, 0) for row in rows], items, n_q=executor.n_q, card=executor.card)
     return Performance(
         executor,
         Parallel(n_q=executor.n_q, special_token_id=executor.special_token_id),
         Fused(len(rows), len(guidance.passes), conditions),
         Choosing(sampler, guidance, noise),
         num_frames=num_frames,
-        chosen=[rows.index(role) for role in roles],
+        chosen=[rows.index(role) for role in ([MIX] if as_mix else roles)],
     )
 
 

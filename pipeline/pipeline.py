@@ -16,7 +16,7 @@ from ..composition.arranger import arrange
 from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.planner import plan_music
-from ..composition.score import Score, Track
+from ..composition.score import MIX, Score, Track
 from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
@@ -25,7 +25,7 @@ from .executors.base import Executor
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .live import Live, Part
-from .mixer import HEADROOM, mix, mix_stream, place
+from .mixer import HEADROOM, mix, mix_stream, place, whole_band
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
 from .perform import Performance, begin
 from .performer import Performer
@@ -118,6 +118,8 @@ class Pipeline:
                     f"{self.name} cannot be told {name}: it plays from words and a plan. Use a MusicGen model."
                 )
         settled = resolve_params(prompt, **params)
+        if settled.as_mix and not self.config.get("roles", {}).get("mix"):
+            raise ConfigError(f"{self.name} never learnt to play a whole mix, only stems. Leave as_mix out.")
         heed_negative(settled)
         own = float(self.config.get("sampling", {}).get("guidance_scale", 1.0))
         scale = own if settled.guidance_scale is None else settled.guidance_scale
@@ -134,11 +136,11 @@ class Pipeline:
 
         def finish(codes: Tensor) -> Generation:
             clock.stop("perform")
-            rows = dict(zip(self.roles(score, params), codes, strict=True))
+            rows = dict(zip([MIX] if params.as_mix else self.roles(score, params), codes, strict=True))
             stems = self.decode(rows, plan.duration)
             clock.stop("decode")
             waveform = self.mix(stems, score, plan).normalise(params.loudness)
-            placed = {t.role: self.place(stems.pop(t.role), t) for t in score.tracks if t.role in stems}
+            placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, score)}
             clock.stop("mix")
             return Generation(
                 prompt=prompt,
@@ -210,12 +212,13 @@ class Pipeline:
             plan,
             text,
             roles=roles,
-            seeds={role: dict(params.role_seeds).get(role, seed) for role in roles},
+            seeds={role: dict(params.role_seeds).get(role, seed) for role in (*roles, MIX)},
             sampler=self.sampler(params),
             guidance=Guidance(1.0 if params.guidance_scale is None else params.guidance_scale, params.plan_guidance),
             num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
             frame_rate=self.codec.frame_rate,
             untold=RUNGS[params.rung],
+            as_mix=params.as_mix,
         )
 
     def stream(self, prompt: str, **params: Any) -> SoundStream:
@@ -277,13 +280,15 @@ class Pipeline:
             stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
         return stems
 
+    def _tracks(self, stems: Mapping[str, Waveform], score: Score) -> list[Track]:
+        return [whole_band(score.tracks)] if MIX in stems else [t for t in score.tracks if t.role in stems]
+
     def place(self, stem: Waveform, track: Track) -> Waveform:
         """Put a stem where it stands in the mix; all stems so placed sum to the mix before effects and loudness."""
         return Waveform(place(stem.samples, track) * HEADROOM, self.sample_rate)
 
     def mix(self, stems: Mapping[str, Waveform], score: Score, plan: MusicalPlan) -> Waveform:
         """Mix stems to stereo with the style's effects."""
-        sounds = {role: stem.samples for role, stem in stems.items()}
-        tracks = [track for track in score.tracks if track.role in stems]
+        sounds, tracks = {role: stem.samples for role, stem in stems.items()}, self._tracks(stems, score)
         effects = style_of(plan).effects
         return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)

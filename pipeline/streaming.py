@@ -79,6 +79,8 @@ def check(params: dict[str, Any]) -> dict[str, Any]:
         )
     if params.get("num_samples") not in (None, 1):
         raise ConfigError(f"num_samples is {params['num_samples']}, but a stream is one piece. Leave it out.")
+    if params.get("as_mix"):
+        raise ConfigError("as_mix has no stream: who plays may change while it runs. Leave it out, or make a file.")
     return {**params, "loudness": "none"}
 
 

@@ -68,6 +68,33 @@ def test_a_silenced_role_has_no_stem(model: Path) -> None:
     assert "chords" in stems and "drums" not in stems
 
 
+def test_a_mix_is_one_row_that_hears_all_notes_but_those_of_silenced_roles(model: Path) -> None:
+    player = loader.load(str(model))
+    whole = player.generate("lofi jazz piano", as_mix=True, seed=4, duration=1.0)
+    again, fewer = (
+        player.generate("lofi jazz piano", as_mix=True, seed=4, plan=whole.plan, without=silent)
+        for silent in ((), ("chords", "lead"))
+    )
+    assert list(whole.codes) == list(whole.stems) == ["mix"] and whole.waveform.samples.shape[0] == 2
+    assert np.array_equal(whole.waveform.samples, again.waveform.samples)
+    assert not np.array_equal(whole.codes["mix"].numpy(), fewer.codes["mix"].numpy())
+    assert np.abs(whole.waveform.samples).max() > 0.01
+
+
+def test_a_mix_is_refused_by_a_model_that_learnt_stems_alone(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stems_only = shutil.copytree(model, tmp_path / "stems-only")
+    config = stems_only / "config.yaml"
+    config.write_text(config.read_text().replace("mix: true", "mix: false"))
+    assert play(stems_only, "--duration", "1", "--as-mix") == 2
+    assert "never learnt to play a whole mix" in " ".join(capsys.readouterr().err.split())
+    for more, said in ((["--stems", "s"], "no stems"), (["--role-seed", "lead=2"], "role_seeds has no effect")):
+        assert play(model, "--duration", "1", "--as-mix", *more) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert play(model, "--stream", "-", "--as-mix") == 2 and "no stream" in capsys.readouterr().err
+
+
 def test_several_samples_have_a_seed_each(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert play(model, "--duration", "0.5", "--seed", "4", "--num-samples", "2", "--json") == 0
     assert [piece["seed"] for piece in json.loads(capsys.readouterr().out)] == [4, 5]

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..composition.score import ROLES
+from ..composition.score import MIX, ROLES
 from ..conditioning.notes import note_roll
 from ..conditioning.plan import plan_frames
 from ..errors import ConfigError
 from ..pipeline.performer import Performer
 from .loop import autocast, pick_device, run, to_device
-from .pool import MIX, Piece, Pool, Stem
+from .pool import Piece, Pool, Stem
 from .tokens import Tokens
 
 __all__ = ["LMStage", "train"]

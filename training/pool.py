@@ -23,15 +23,14 @@ from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, Constraints, plan_music
 from ..composition.renderer import Renderer
-from ..composition.score import Score, Track
+from ..composition.score import MIX, Score, Track
 from ..composition.style import load_style, style_names
 from ..errors import AudioError, ConfigError
 from ..pipeline.mixer import dry_mix
 
-__all__ = ["MIX", "Piece", "Pool", "Stem", "note_table", "train"]
+__all__ = ["Piece", "Pool", "Stem", "note_table", "train"]
 
 FULL_SCALE = 2.0  # what int16 32767 stands for: stems peak above 1 before they are mixed
-MIX = "mix"
 
 
 @dataclass(frozen=True)
