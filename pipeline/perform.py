@@ -5,6 +5,7 @@ Knows no sound and no words: notes, plan and a text embedding in, codes out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,9 +87,9 @@ class Conditions:
 
     def _roll(self, tables: Sequence[tuple[np.ndarray, bool]], start: int, frames: int) -> np.ndarray:
         """Piano roll of a row, which hears the notes of one track, of none or, as a mix, of all."""
-        window = {"start_frame": start, "num_frames": frames, "frame_rate": self.frame_rate}
-        rolls = [note_roll(notes, is_drums=is_drums, **window) for notes, is_drums in tables]
-        return np.maximum.reduce(rolls) if rolls else note_roll(np.zeros((0, 4)), is_drums=False, **window)
+        draw = functools.partial(note_roll, start_frame=start, num_frames=frames, frame_rate=self.frame_rate)
+        rolls = [draw(notes, is_drums=is_drums) for notes, is_drums in tables]
+        return np.maximum.reduce(rolls) if rolls else draw(np.zeros((0, 4)), is_drums=False)
 
     def _drops(self, name: str) -> dict[str, Tensor] | None:
         """Conditions that a guidance pass leaves out (text; or text, plan and notes), and those that none is told."""
