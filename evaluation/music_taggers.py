@@ -43,7 +43,12 @@ class _Weights:
         return x @ self.tensors[f"{name}/kernel"] + self.tensors[f"{name}/bias"]
 
 
-class Musicnn:
+class _Tagger:
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.weights = _Weights(arrays)
+
+
+class Musicnn(_Tagger):
     """Musically motivated filters: tall ones for timbre, long ones for rhythm.
 
     Source: Pons and Serra 2019, arXiv:1909.06654; weights of the package musicnn 0.1.0 (ISC). We differ in single
@@ -51,9 +56,6 @@ class Musicnn:
     """
 
     width = 200
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.weights = _Weights(arrays)
 
     @torch.inference_mode()
     def __call__(self, mel: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,16 +75,13 @@ class Musicnn:
         return w.dense("dense_1", last).sigmoid(), last
 
 
-class Vgg:
+class Vgg(_Tagger):
     """Five plain layers of small filters, as for pictures.
 
     Source: Choi et al. 2016, arXiv:1606.00298, as trained for the package musicnn 0.1.0 (ISC).
     """
 
     width = 256
-
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.weights = _Weights(arrays)
 
     @torch.inference_mode()
     def __call__(self, mel: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,18 +11,9 @@ from gen_audio.audio import Waveform
 from gen_audio.evaluation.analysis import analyse
 from gen_audio.evaluation.inspection import describe
 from gen_audio.evaluation.picture import draw
+from sounds import RATE, clicks
 
-RATE = 24000
 TRIADS = {"Am": (57, 60, 64), "Dm": (50, 57, 65), "E": (52, 56, 59), "F": (53, 57, 60), "C": (48, 60, 64, 67)}
-
-
-def clicks(bpm: float, seconds: float = 12.0) -> Waveform:
-    sound = np.zeros(round(seconds * RATE), np.float32)
-    noise = np.random.default_rng(0).normal(size=600) * np.exp(-np.arange(600) / 120)
-    for beat in np.arange(0.5, seconds - 0.2, 60 / bpm):
-        first = round(beat * RATE)
-        sound[first : first + 600] += 0.3 * noise
-    return Waveform(sound[None], RATE)
 
 
 def tune(names: list[str], seconds: float = 2.0) -> Waveform:

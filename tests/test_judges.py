@@ -14,8 +14,8 @@ from gen_audio.errors import CheckpointError, ConfigError, MissingExtraError
 from gen_audio.evaluation.judges.base import Judge
 from gen_audio.evaluation.panel import Panel
 from gen_audio.evaluation.tensorflow_file import read_checkpoint
+from sounds import RATE, clicks
 
-RATE = 24000
 JUDGES = registry.names("evaluation.judges")
 
 
@@ -24,15 +24,6 @@ def build(name: str) -> Any:
     if message := cls.missing():
         pytest.skip(message)
     return cls()
-
-
-def clicks(bpm: float, seconds: float = 10.0) -> Waveform:
-    sound = np.zeros(round(seconds * RATE), np.float32)
-    noise = np.random.default_rng(0).normal(size=600) * np.exp(-np.arange(600) / 120)
-    for beat in np.arange(0.5, seconds - 0.2, 60 / bpm):
-        first = round(beat * RATE)
-        sound[first : first + 600] += 0.3 * noise
-    return Waveform(sound[None], RATE)
 
 
 def chords(pitches: list[tuple[int, ...]], seconds: float = 2.0) -> Waveform:
