@@ -14,10 +14,16 @@ __all__ = ["Critic", "critic_loss", "decoder_loss"]
 Opinion = list[Tensor]  # what every layer says of a batch; the last one is the score, above 1 for "composed"
 
 
+QUIET = 1e-6  # power beside which a bin counts as silent
+LOUDNESS = 0.3  # exponent of the magnitudes: at 1 nobody would hear what is 40 dB below a loud tone
+
+
 def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: int = 1, dilation: int = 1) -> nn.Module:
     """Over [B, C, frames, bins]; stride over bins, dilation over frames; the size stays but for the stride."""
     padding = (dilation * (kernel[0] - 1) // 2, (kernel[1] - 1) // 2)
-    return weight_norm(nn.Conv2d(inputs, outputs, kernel, (1, stride), padding, (dilation, 1)))
+    layer = nn.Conv2d(inputs, outputs, kernel, (1, stride), padding, (dilation, 1))
+    nn.init.kaiming_normal_(layer.weight, a=0.2)  # PyTorch's own start would leave the scores near zero for long
+    return weight_norm(layer)
 
 
 class _Scale(nn.Module):
@@ -33,10 +39,13 @@ class _Scale(nn.Module):
         layers += [_convolution(channels, channels, (3, 9), stride=2, dilation=2**i) for i in range(3)]
         layers += [_convolution(channels, channels, (3, 3)), _convolution(channels, 1, (3, 3))]
         self.layers = nn.ModuleList(layers)
+        with torch.no_grad():
+            layers[-1].weight = 0.1 * layers[-1].weight  # undecided at first
 
     def forward(self, audio: Tensor) -> Opinion:
         spectrum = torch.fft.rfft(audio.unfold(-1, self.size, self.size // 4) * self.window)  # [B, frames, bins]
         x, said = torch.stack((spectrum.real, spectrum.imag), 1), []
+        x = x * (x.square().sum(1, keepdim=True) + QUIET) ** ((LOUDNESS - 1) / 2)
         for layer in self.layers[:-1]:
             x = F.leaky_relu(layer(x), 0.2)
             said.append(x)
@@ -46,7 +55,8 @@ class _Scale(nn.Module):
 class Critic(nn.Module):
     """Spectra with their phases, at several window sizes; each says of every place whether it is composed or decoded.
 
-    It hears what no distance between magnitudes does: buzz, smear, phases that do not belong together.
+    Loud and quiet are drawn together first (`LOUDNESS`). It hears what no distance between magnitudes does: buzz,
+    smear, phases that do not belong together.
 
     Args:
         sizes: of the windows, in samples.

@@ -91,7 +91,8 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
 
     Keys of config: steps, warmup_steps, decay_steps, learning_rate, weight_decay, betas, clip, seed, log_every,
     validate_every, checkpoint_minutes, and optionally start_from: weights of an earlier run, or a model's name, to
-    begin with instead of random ones. With `minutes` instead of null the run ends after so long, whatever the machine
+    begin with instead of random ones; and critic_pace, how many times the learning rate a critic learns at. With
+    `minutes` instead of null the run ends after so long, whatever the machine
     makes of it, the last `decay_share` of its steps being the decay: repeatable only from the moment that the decay
     has begun. A file `wind-down` in `out` starts the final decay at once. Writes
     `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
@@ -102,13 +103,15 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     if config.get("start_from") and not (out / "state.safetensors").exists():
         _start_from(stage.module, config["start_from"], stage.part)
     learners = {"module": stage.module} | ({"critic": stage.critic} if stage.critic is not None else {})
-    trained = []
-    for learner in learners.values():
+    trained: list[list[nn.Parameter]] = []
+    groups: list[dict[str, Any]] = []
+    for name, learner in learners.items():
         learner.to(pick_device(config.get("device", "auto")))
         trained.append([p for p in learner.parameters() if p.requires_grad])
-    wide = [p for parameters in trained for p in parameters if p.dim() >= 2]
-    thin = [p for parameters in trained for p in parameters if p.dim() < 2]
-    groups = [{"params": wide, "weight_decay": config["weight_decay"]}, {"params": thin, "weight_decay": 0.0}]
+        wide, thin = ([p for p in trained[-1] if (p.dim() >= 2) == is_wide] for is_wide in (True, False))
+        pace = {"pace": config["critic_pace"] if name == "critic" else 1.0}
+        groups += [{"params": wide, "weight_decay": config["weight_decay"], **pace}]
+        groups += [{"params": thin, "weight_decay": 0.0, **pace}]
     optimizer = torch.optim.AdamW(groups, betas=tuple(config["betas"]), fused=True)
     begun = {"step": 0, "steps": config["steps"], "decay": config["decay_steps"], "seconds": 0.0}
     progress = _resume(learners, optimizer, out) or begun
@@ -154,7 +157,7 @@ def _update(
     step, steps, decay = progress["step"], progress["steps"], progress["decay"]
     rate = learning_rate(step, peak=config["learning_rate"], warmup=config["warmup_steps"], steps=steps, decay=decay)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["pace"]
     torch.manual_seed(config["seed"] * 1_000_003 + step)
     loss, metrics = stage.loss(step, np.random.default_rng([config["seed"], step]))
     if not torch.isfinite(loss):

@@ -60,8 +60,9 @@ class SpectralLoss(nn.Module):
 class VocoderStage:
     """The vocoder alone learns; it hears the codes with as many levels as they will have in use.
 
-    With `critic` in the configuration ({"from_step": ..., "samples": ..., and the settings of Critic}) a critic learns
-    beside it from that step on, and the vocoder is to please it, too. It hears `samples` of every crop, or all.
+    With `critic` in the configuration ({"from_step": ..., "pleased_from": ..., "samples": ..., and the settings of
+    Critic}) a critic learns beside it from the one step on, and from the other the vocoder is to please it, too. It
+    hears `samples` of every crop, or all.
     """
 
     part = "codec"
@@ -81,6 +82,7 @@ class VocoderStage:
         settings = dict(config.get("critic") or {})
         inner = (config["crop_frames"] - 2 * RIM) * self.module.hop_length
         self.critic_from, self.critic_samples = settings.pop("from_step", 0), settings.pop("samples", inner)
+        self.pleased_from = settings.pop("pleased_from", self.critic_from)
         if self.critic_samples > inner:
             raise ConfigError(
                 f"critic.samples is {self.critic_samples}, but crop_frames of {config['crop_frames']} leaves {inner}. "
@@ -127,20 +129,24 @@ class VocoderStage:
         if self.critic is not None and step >= self.critic_from:
             first = int(rng.integers(ours.shape[-1] - self.critic_samples + 1))
             heard = slice(first, first + self.critic_samples)
-            more, said = self.criticise(self.critic, ours[:, heard], theirs[:, heard])
+            counts = float(step >= self.pleased_from)
+            more, said = self.criticise(self.critic, ours[:, heard], theirs[:, heard], counts)
             loss, metrics = loss + more, metrics | said
         return loss, metrics
 
-    def criticise(self, critic: Critic, ours: Tensor, theirs: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def criticise(
+        self, critic: Critic, ours: Tensor, theirs: Tensor, counts: float = 1.0
+    ) -> tuple[Tensor, dict[str, float]]:
         """What the vocoder and its critic have to say about decoded and composed sound [B, L], as one loss.
 
-        The vocoder's part does not reach the critic's weights, nor the critic's part the vocoder's.
+        The vocoder's part, which `counts` so much, does not reach the critic's weights, nor the critic's part the
+        vocoder's.
         """
         composed, decoded = critic(theirs), critic(ours.detach())
         fixed = {name: value.detach() for name, value in critic.named_parameters()}
         score, distance = decoder_loss(composed, torch.func.functional_call(critic, fixed, (ours,)))
         learns = critic_loss(composed, decoded)
-        loss = self.config["score_weight"] * score + self.config["layers_weight"] * distance + learns
+        loss = counts * (self.config["score_weight"] * score + self.config["layers_weight"] * distance) + learns
         said = {"critic": learns, "score": score, "layers": distance}
         return loss, {name: float(value.detach()) for name, value in said.items()}
 
