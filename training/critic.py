@@ -18,11 +18,14 @@ QUIET = 1e-6  # power beside which a bin counts as silent
 LOUDNESS = 0.3  # exponent of the magnitudes: at 1 nobody would hear what is 40 dB below a loud tone
 
 
-def _convolution(inputs: int, outputs: int, kernel: tuple[int, int], stride: int = 1, dilation: int = 1) -> nn.Module:
+def _convolution(
+    inputs: int, outputs: int, kernel: tuple[int, int], stride: int = 1, dilation: int = 1, gain: float = 1.0
+) -> nn.Module:
     """Over [B, C, frames, bins]; stride over bins, dilation over frames; the size stays but for the stride."""
     padding = (dilation * (kernel[0] - 1) // 2, (kernel[1] - 1) // 2)
     layer = nn.Conv2d(inputs, outputs, kernel, (1, stride), padding, (dilation, 1))
     nn.init.kaiming_normal_(layer.weight, a=0.2)  # PyTorch's own start would leave the scores near zero for long
+    layer.weight.data *= gain
     return weight_norm(layer)
 
 
@@ -37,10 +40,11 @@ class _Scale(nn.Module):
         self.register_buffer("window", torch.hann_window(size) / size**0.5, persistent=False)
         layers = [_convolution(2, channels, (3, 9))]
         layers += [_convolution(channels, channels, (3, 9), stride=2, dilation=2**i) for i in range(3)]
-        layers += [_convolution(channels, channels, (3, 3)), _convolution(channels, 1, (3, 3))]
+        layers += [
+            _convolution(channels, channels, (3, 3)),
+            _convolution(channels, 1, (3, 3), gain=0.1),
+        ]  # undecided at first
         self.layers = nn.ModuleList(layers)
-        with torch.no_grad():
-            layers[-1].weight = 0.1 * layers[-1].weight  # undecided at first
 
     def forward(self, audio: Tensor) -> Opinion:
         spectrum = torch.fft.rfft(audio.unfold(-1, self.size, self.size // 4) * self.window)  # [B, frames, bins]
