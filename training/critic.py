@@ -40,10 +40,8 @@ class _Scale(nn.Module):
         self.register_buffer("window", torch.hann_window(size) / size**0.5, persistent=False)
         layers = [_convolution(2, channels, (3, 9))]
         layers += [_convolution(channels, channels, (3, 9), stride=2, dilation=2**i) for i in range(3)]
-        layers += [
-            _convolution(channels, channels, (3, 3)),
-            _convolution(channels, 1, (3, 3), gain=0.1),
-        ]  # undecided at first
+        layers.append(_convolution(channels, channels, (3, 3)))
+        layers.append(_convolution(channels, 1, (3, 3), gain=0.1))  # undecided at first
         self.layers = nn.ModuleList(layers)
 
     def forward(self, audio: Tensor) -> Opinion:
