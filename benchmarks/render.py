@@ -137,23 +137,26 @@ def render_originals(out: Path, _: Any, count: int) -> None:
 
 def render_plans(out: Path, model: Any, count: int) -> None:
     """The composed plans again, played by the network, with their text and with noise in its place."""
-    play_plans(out, model, count, {"played": ("prompt", "notes"), "noise-text": ("noise", "notes")})
+    told = {"rung": "notes"}
+    play_plans(out, model, count, {"played": ("prompt", told), "noise-text": ("noise", told)})
 
 
 def render_rungs(out: Path, model: Any, count: int) -> None:
-    """The composed plans by a network that is not told the notes, or neither notes nor plan."""
-    play_plans(out, model, count, {"rung-plan": ("prompt", "plan"), "rung-text": ("prompt", "text")})
+    """The composed plans by a network that is not told the notes, or neither notes nor plan, or plays all as one."""
+    ways = {"rung-plan": {"rung": "plan"}, "rung-text": {"rung": "text"}}
+    ways |= {"as-mix": {"as_mix": True}, "as-mix-plan": {"as_mix": True, "rung": "plan"}}
+    play_plans(out, model, count, {kind: ("prompt", told) for kind, told in ways.items()})
 
 
-def play_plans(out: Path, model: Any, count: int, kinds: dict[str, tuple[str, str]]) -> None:
-    """Play the first `count` plans in several ways: folder -> (which text, which rung)."""
+def play_plans(out: Path, model: Any, count: int, kinds: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    """Play the first `count` plans in several ways: folder -> (which text, settings of `generate`)."""
     truth = json.loads((out / "plans" / "truth.json").read_text())
     for name, known in list(truth.items())[:count]:
         plan = MusicalPlan.from_json(json.dumps(known["plan"]))
-        for kind, (text, rung) in kinds.items():
+        for kind, (text, told) in kinds.items():
             path = out / "plans" / kind / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            model.generate(known[text], plan=plan, seed=int(name), rung=rung).waveform.save(path)
+            model.generate(known[text], plan=plan, seed=int(name), **told).waveform.save(path)
         print(f"plan {name}: {known['prompt']}", flush=True)
 
 

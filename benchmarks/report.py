@@ -17,6 +17,8 @@ PLAYED = {
     "noise-text": "noise as text",
     "rung-plan": "text and plan, no notes",
     "rung-text": "text alone",
+    "as-mix": "as one mix",
+    "as-mix-plan": "as one mix, no notes",
 }
 Judged = dict[str, dict[str, Any]]
 
