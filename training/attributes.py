@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.05,
     "betas": [0.9, 0.99],
     "clip": 1.0,
+    "mixing": 1.0,  # weight of the style loss between two scenes; 0 leaves it out
     "seed": 0,
     "log_every": 100,
     "validate_every": 500,
@@ -102,7 +103,8 @@ def examples(labels: Labels, rng: random.Random, new: bool = False) -> Iterator[
 
     Targets: `style`, `mood` and `key` are label numbers, the number after the last label where the caption does not
     say; `tempo` is log2 of the BPM and `stated` whether the caption says it; `instruments` is a 0/1 vector of those
-    that the caption names. The style is the true one even where the caption leaves it to be guessed.
+    that the caption names; `scene` is whether a scene or saying speaks for the style. The style is the true one even
+    where the caption leaves it to be guessed.
     """
     lines = mood_lines()
     while True:
@@ -116,6 +118,7 @@ def examples(labels: Labels, rng: random.Random, new: bool = False) -> Iterator[
             text,
             {
                 "style": labels.styles.index(facts["style"]),
+                "scene": float("scene" in said),
                 "mood": labels.moods.index(lines[said["mood"]]) if "mood" in said else len(labels.moods),
                 "key": key_number(Key.parse(said["key"])) if "key" in said else 24,
                 "tempo": float(np.log2(facts["tempo"])),
@@ -174,6 +177,11 @@ class AttributeStage:
         shards = [self._shard(out, f"{number:03d}") for number in range(count + 1)]
         self.held_out, self.new = shards[0], self._shard(out, "new")
         self.data = {name: torch.cat([shard[name] for shard in shards[1:]]) for name in shards[0]}
+        scenes = torch.where(self.data["scene"] > 0)[0]
+        self.scenes = scenes[
+            self.data["style"][scenes].argsort(stable=True)
+        ]  # rows of captions, one style after another
+        self.counts = self.data["style"][scenes].bincount(minlength=len(self.labels.styles))
 
     def _shard(self, out: Path, name: str) -> dict[str, Tensor]:
         """Load a shard of embedded captions, or make it; shards 000 and new are held out."""
@@ -199,7 +207,23 @@ class AttributeStage:
         rows = torch.from_numpy(rng.integers(0, len(self.data["style"]), self.config["batch_size"]))
         batch = {name: tensor[rows] for name, tensor in self.data.items()}
         losses = head_losses(self.module(batch["embedding"]), batch)
+        if self.config["mixing"] and len(self.scenes):
+            losses["mixed"] = self.config["mixing"] * self._mixed_loss(rng)
         return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _mixed_loss(self, rng: np.random.Generator) -> Tensor:
+        """Style loss of points between two scenes of one style: what lies between two rainy evenings is one too.
+
+        Source: mixup, Zhang et al. 2018, arXiv:1710.09412; ours mixes within a style only, so its label stays.
+        """
+        draws = torch.from_numpy(rng.random((3, self.config["batch_size"], 1), dtype=np.float32))
+        first = (draws[0, :, 0] * len(self.scenes)).long()
+        style = self.data["style"][self.scenes[first]]
+        start, count = self.counts.cumsum(0)[style] - self.counts[style], self.counts[style]
+        second = start + (draws[1, :, 0] * count).long()
+        ends = self.data["embedding"][self.scenes[torch.stack([first, second])]]
+        points = functional.normalize(torch.lerp(ends[0], ends[1], draws[2]), dim=1)  # of length 1, like all embeddings
+        return functional.cross_entropy(self.module(points)["style"], style)
 
     def validate(self) -> dict[str, float]:
         """Accuracies on held-out captions; of mood, key and tempo where the caption says them.
