@@ -48,7 +48,6 @@ DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.05,
     "betas": [0.9, 0.99],
     "clip": 1.0,
-    "mixing": 1.0,  # weight of the style loss between two scenes; 0 leaves it out
     "seed": 0,
     "log_every": 100,
     "validate_every": 500,
@@ -177,11 +176,7 @@ class AttributeStage:
         shards = [self._shard(out, f"{number:03d}") for number in range(count + 1)]
         self.held_out, self.new = shards[0], self._shard(out, "new")
         self.data = {name: torch.cat([shard[name] for shard in shards[1:]]) for name in shards[0]}
-        scenes = torch.where(self.data["scene"] > 0)[0]
-        self.scenes = scenes[
-            self.data["style"][scenes].argsort(stable=True)
-        ]  # rows of captions, one style after another
-        self.counts = self.data["style"][scenes].bincount(minlength=len(self.labels.styles))
+        self.scenes = torch.where(self.data["scene"] > 0)[0]
 
     def _shard(self, out: Path, name: str) -> dict[str, Tensor]:
         """Load a shard of embedded captions, or make it; shards 000 and new are held out."""
@@ -204,26 +199,19 @@ class AttributeStage:
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        rows = torch.from_numpy(rng.integers(0, len(self.data["style"]), self.config["batch_size"]))
-        batch = {name: tensor[rows] for name, tensor in self.data.items()}
-        losses = head_losses(self.module(batch["embedding"]), batch)
-        if self.config["mixing"] and len(self.scenes):
-            losses["mixed"] = self.config["mixing"] * self._mixed_loss(rng)
+        losses = head_losses(*self._draw(None, rng))
+        if len(self.scenes):  # a third of the captions, and harder than the names of styles: they count as much again
+            logits, truth = self._draw(self.scenes, rng)
+            losses["scenes"] = functional.cross_entropy(logits["style"], truth["style"])
         return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def _mixed_loss(self, rng: np.random.Generator) -> Tensor:
-        """Style loss of points between two scenes of one style: what lies between two rainy evenings is one too.
-
-        Source: mixup, Zhang et al. 2018, arXiv:1710.09412; ours mixes within a style only, so its label stays.
-        """
-        draws = torch.from_numpy(rng.random((3, self.config["batch_size"], 1), dtype=np.float32))
-        first = (draws[0, :, 0] * len(self.scenes)).long()
-        style = self.data["style"][self.scenes[first]]
-        start, count = self.counts.cumsum(0)[style] - self.counts[style], self.counts[style]
-        second = start + (draws[1, :, 0] * count).long()
-        ends = self.data["embedding"][self.scenes[torch.stack([first, second])]]
-        points = functional.normalize(torch.lerp(ends[0], ends[1], draws[2]), dim=1)  # of length 1, like all embeddings
-        return functional.cross_entropy(self.module(points)["style"], style)
+    def _draw(self, among: Tensor | None, rng: np.random.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return logits and targets of random captions, of all or of those rows."""
+        count = len(self.data["style"]) if among is None else len(among)
+        rows = torch.from_numpy(rng.integers(0, count, self.config["batch_size"]))
+        rows = rows if among is None else among[rows]
+        batch = {name: tensor[rows] for name, tensor in self.data.items()}
+        return self.module(batch["embedding"]), batch
 
     def validate(self) -> dict[str, float]:
         """Accuracies on held-out captions; of mood, key and tempo where the caption says them.
