@@ -200,7 +200,7 @@ class AttributeStage:
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         losses = head_losses(*self._draw(None, rng))
-        if len(self.scenes):  # a third of the captions, and harder than the names of styles: they count as much again
+        if len(self.scenes):  # a quarter of the captions, and harder than the names of styles: they count as much again
             logits, truth = self._draw(self.scenes, rng)
             losses["scenes"] = functional.cross_entropy(logits["style"], truth["style"])
         return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
