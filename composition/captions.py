@@ -59,7 +59,10 @@ def caption(facts: Mapping[str, Any], rng: random.Random) -> str:
 
 
 def describe(facts: Mapping[str, Any], rng: random.Random) -> tuple[str, Facts]:
-    """Return a caption and those of the facts that it mentions, so that the rest can be masked in training."""
+    """Return a caption and those of the facts that it mentions, so that the rest can be masked in training.
+
+    A caption that speaks of a scene or is a saying has its words as one more fact, `scene`.
+    """
     mentioned = _keep(_check(facts), rng)
     form = rng.choices(list(_FORMS), list(_FORMS.values()))[0]
     text = re.sub(r"\s+", " ", form(mentioned, rng)).replace(" ,", ",").strip(" ,")
@@ -209,14 +212,13 @@ def _scene(said: Facts, rng: random.Random) -> str:
     if scenes is None:
         return _sentence(said, rng)
     template = rng.choice(vocabulary()["scenes"])
-    for name in [name for name in said if name != "style" and rng.random() < 0.4]:
-        del said[name]
-    rest = dict(said)
+    rest = _forget(said, 0.4, rng)
     adjectives = _adjectives(rest, rng)
     if "{adj}" not in template:  # what has no place in the sentence goes in front: "slow, music for ..."
         template = ", ".join(adjectives) + ": " + template if adjectives else template
+    said["scene"] = rng.choice(scenes)
     text = template.format(
-        scene=rng.choice(scenes),
+        scene=said["scene"],
         adj=" ".join(adjectives) + " " if adjectives else "",
         style=say_style(rest["style"], rng),
         noun=rng.choice(vocabulary()["nouns"]),
@@ -224,12 +226,33 @@ def _scene(said: Facts, rng: random.Random) -> str:
     return " ".join([text, *_tails(rest, rng)])
 
 
+def _saying(said: Facts, rng: random.Random) -> str:
+    """Say `keep me company while i study`, seldom more than that. A saying speaks for its style, so it needs one."""
+    sayings = style_words(said.get("style")).get("sayings")
+    if sayings is None:
+        return _sentence(said, rng)
+    rest = _forget(said, 0.7, rng)
+    if rng.random() < 0.75:
+        del rest["style"]
+    said["scene"] = rng.choice(sayings)
+    text = str(rng.choice(vocabulary()["sayings"])).format(saying=said["scene"])
+    return text + rng.choice([". ", ", ", " - "]) + _tags(rest, rng) if rest else text
+
+
+def _forget(said: Facts, chance: float, rng: random.Random) -> Facts:
+    """Remove facts other than the style from `said`, each with this chance; returns a copy of what is left."""
+    for name in [name for name in said if name != "style" and rng.random() < chance]:
+        del said[name]
+    return dict(said)
+
+
 _FORMS: dict[Callable[[Facts, random.Random], str], float] = {
-    _phrase: 0.32,
-    _tags: 0.24,
-    _request: 0.16,
-    _scene: 0.16,
-    _sentence: 0.09,
+    _phrase: 0.24,
+    _tags: 0.18,
+    _request: 0.12,
+    _scene: 0.22,
+    _saying: 0.14,
+    _sentence: 0.07,
     _labelled: 0.03,
 }
 

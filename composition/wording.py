@@ -1,4 +1,7 @@
-"""Words for one fact at a time: a mood, an instrument, a tempo, a key. The tables are in `vocabulary.yaml`."""
+"""Words for one fact at a time: a mood, an instrument, a tempo, a key. The tables are in `vocabulary.yaml`.
+
+What people say who name no style, its scenes and sayings, is one file a style in `scenes/`.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,11 @@ _ENHARMONIC |= {flat: sharp for sharp, flat in _ENHARMONIC.items()}
 
 @cache
 def vocabulary() -> dict[str, Any]:
-    """Read the word tables; cached, so do not modify them."""
-    path = Path(__file__).with_name("vocabulary.yaml")
-    tables: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    """Read the word tables, with the scenes and sayings under their styles; cached, so do not modify them."""
+    folder = Path(__file__).parent
+    tables: dict[str, Any] = yaml.safe_load((folder / "vocabulary.yaml").read_text(encoding="utf-8"))
+    for path in sorted((folder / "scenes").glob("*.yaml")):
+        tables["styles"][path.stem] |= yaml.safe_load(path.read_text(encoding="utf-8"))
     return tables
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gen_audio.composition.instruments import find_instrument
 from gen_audio.composition.prompt import PromptFacts, mood_names, parse_prompt
 from gen_audio.composition.style import load_style
 from gen_audio.composition.theory import Key
+from gen_audio.composition.wording import vocabulary
 from gen_audio.conditioning.attributes import AttributeHeads, Finding, key_names, merge
 from gen_audio.conditioning.minilm import MiniLM
 from gen_audio.errors import CheckpointError, ConfigError, ShapeError
@@ -213,6 +215,22 @@ def test_examples_are_endless_and_the_same_for_the_same_seed() -> None:
         assert len(target["instruments"]) == len(labels.instruments)
 
 
+def test_new_examples_hold_only_scenes_that_training_never_says() -> None:
+    labels = training.Labels.of_styles()
+    scenes = {scene for words in vocabulary()["styles"].values() for scene in (*words["scenes"], *words["sayings"])}
+    kept = {scene for scene in scenes if training.is_held_out(scene)}
+    assert 0.05 < len(kept) / len(scenes) < 0.15
+    scenes = {scene for scene in scenes if scene.count(" ") >= 4}  # a short one may be part of another
+    kept &= scenes
+    new, old = (training.examples(labels, random.Random(5), new=flag) for flag in (True, False))
+    for text, _ in islice(new, 30):
+        assert not parse_prompt(text).styles, text
+    told = " | ".join(text.lower() for text, _ in islice(new, 100))
+    assert sum(scene in told for scene in kept) > 20 and not any(scene in told for scene in scenes - kept)
+    told = " | ".join(text.lower() for text, _ in islice(old, 2000))
+    assert sum(scene in told for scene in scenes - kept) > 200 and not any(scene in told for scene in kept)
+
+
 TINY = {"examples": 64, "shard": 64, "steps": 40, "warmup_steps": 2, "decay_steps": 10, "batch_size": 32}
 TINY |= {"hidden": 32, "log_every": 10, "validate_every": 20}
 
@@ -235,7 +253,8 @@ def test_training_learns_logs_and_saves(tmp_path: Path, fake_encoder: None) -> N
     training.train(TINY, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < lines[0]["loss"]
-    assert 0 <= lines[-1]["held_out/style_accuracy"] <= 1 and "held_out/instruments_f1" in lines[-1]
+    assert 0 <= lines[-1]["held_out/style_accuracy"] <= 1 and 0 <= lines[-1]["held_out/style_accuracy_new_scenes"] <= 1
+    assert "held_out/instruments_f1" in lines[-1]
     assert AttributeHeads.load(tmp_path / "attributes.safetensors").styles == training.Labels.of_styles().styles
 
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from gen_audio.composition.captions import caption, describe
+from gen_audio.composition.prompt import parse_prompt
 from gen_audio.composition.wording import vocabulary
 from gen_audio.errors import ConfigError, UnknownNameError
 
@@ -74,15 +75,47 @@ def test_describe_tells_which_facts_the_words_hold() -> None:
         assert ("key" in mentioned) == bool(re.search(r"\bg[ -]?(maj|m)", text.lower())), text
 
 
-def test_styles_do_not_share_scenes() -> None:
-    scenes = [scene for style in STYLES for scene in vocabulary()["styles"][style]["scenes"]]
-    assert len(scenes) == len(set(scenes))
+def phrases(style: str) -> list[str]:
+    words = vocabulary()["styles"][style]
+    return [*words["scenes"], *words["sayings"]]
+
+
+def test_styles_do_not_share_scenes_or_sayings() -> None:
+    said = [phrase for style in STYLES for phrase in phrases(style)]
+    assert len(said) == len(set(said))
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_has_words(style: str) -> None:
     words = vocabulary()["styles"][style]
-    assert len(words["scenes"]) >= 12 and len(words["names"]) >= 6 and words["full"] and words["textures"]
+    assert len(words["names"]) >= 6 and words["full"] and words["textures"]
+    assert len(words["scenes"]) >= 40 and len(words["sayings"]) >= 30
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_scenes_and_sayings_state_no_fact_of_one_piece(style: str) -> None:
+    for phrase in phrases(style):
+        for text in (phrase, f"music for {phrase}"):
+            facts = parse_prompt(text)
+            assert {*facts.styles} <= {style}, text
+            stated = (facts.tempo, facts.key, facts.meter, facts.bars, facts.duration, facts.blend)
+            assert stated == (None,) * 6 and not facts.instruments and not facts.without, text
+
+
+def test_a_caption_of_a_scene_or_saying_tells_which() -> None:
+    heard = {}
+    for seed in range(600):
+        text, mentioned = describe({"style": "funk", "mood": "calm"}, random.Random(seed))
+        if "scene" in mentioned:
+            heard[mentioned["scene"]] = text
+            missing = set(re.findall(r"\w+", mentioned["scene"].lower())) - set(re.findall(r"\w+", text.lower()))
+            assert len(missing) <= 1, text  # one word may hold a slip
+    assert {*heard} <= {*phrases("funk")} and len(heard) > 60
+
+
+def test_a_style_without_scenes_and_sayings_is_named_instead() -> None:
+    told = [describe({"style": "space_polka"}, random.Random(seed)) for seed in range(100)]
+    assert not any("scene" in mentioned for _, mentioned in told)
 
 
 def test_every_style_file_has_vocabulary_and_known_moods() -> None:

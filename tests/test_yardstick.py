@@ -252,7 +252,7 @@ def test_the_ear_learns_styles_and_instruments_from_features() -> None:
 
 
 def test_free_words_name_no_style_that_would_fit() -> None:
-    said = {scene for words in vocabulary()["styles"].values() for scene in words["scenes"]}
+    said = {scene for words in vocabulary()["styles"].values() for scene in (*words["scenes"], *words["sayings"])}
     free = [item for item in items(SIZES["full"]) if item.kind == "free"]
     assert len(free) == 200 == len({item.prompt for item in free})
     for item in free:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch.nn import functional
 
 from ..composition.captions import describe
 from ..composition.instruments import program_name
-from ..composition.prompt import mood_names
+from ..composition.prompt import mood_names, parse_prompt
 from ..composition.style import Style, load_style, style_names
 from ..composition.theory import MODES, Key
 from ..composition.wording import vocabulary
@@ -31,7 +33,8 @@ from .loop import run
 
 __all__ = ["DEFAULTS", "AttributeStage", "examples", "train"]
 
-# About three minutes on one core, nearly all of it embedding; the held-out shard comes on top of `examples`.
+# About three minutes on one core, nearly all of it embedding; what validates comes on top of `examples`: one shard of
+# captions like those of training, and a quarter of one of scenes that no caption of training used.
 DEFAULTS: dict[str, Any] = {
     "examples": 20480,
     "shard": 2048,
@@ -51,6 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "checkpoint_minutes": 5,
     "device": "cpu",  # the heads are too small for anything else
 }
+HELD_OUT = 10  # one scene of so many is kept from training
 PLAIN_KITS = {"standard kit": "drums", "room kit": "drums"}  # nobody types these
 
 
@@ -86,22 +90,34 @@ def mood_lines() -> dict[str, str]:
     return {word: line[0] for line in reversed(vocabulary()["moods"]) for word in line}
 
 
-def examples(labels: Labels, rng: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield captions and targets without end.
+def is_held_out(scene: str) -> bool:
+    """Whether no caption of training uses a scene or saying, so that validation asks for words that are new."""
+    return zlib.crc32(scene.encode()) % HELD_OUT == 0
+
+
+def examples(labels: Labels, rng: random.Random, new: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield captions and targets without end: those to learn from, or the `new` ones of scenes that are held out.
+
+    A new one names no style, so that its scene alone has to tell.
 
     Targets: `style`, `mood` and `key` are label numbers, the number after the last label where the caption does not
     say; `tempo` is log2 of the BPM and `stated` whether the caption says it; `instruments` is a 0/1 vector of those
-    that the caption names. The style is the true one even where the caption leaves it to be guessed.
+    that the caption names; `scene` is whether a scene or saying speaks for the style. The style is the true one even
+    where the caption leaves it to be guessed.
     """
     lines = mood_lines()
     while True:
         facts = draw_facts(load_style(rng.choice(labels.styles)), labels, rng)
         text, said = describe(facts, rng)
+        is_new = "scene" in said and is_held_out(said["scene"])
+        if is_new != new or (new and parse_prompt(text).styles):
+            continue
         named = set(said.get("instruments", ()))
         yield (
             text,
             {
                 "style": labels.styles.index(facts["style"]),
+                "scene": float("scene" in said),
                 "mood": labels.moods.index(lines[said["mood"]]) if "mood" in said else len(labels.moods),
                 "key": key_number(Key.parse(said["key"])) if "key" in said else 24,
                 "tempo": float(np.log2(facts["tempo"])),
@@ -157,17 +173,19 @@ class AttributeStage:
         torch.manual_seed(config["seed"])
         self.module = AttributeHeads(**vars(self.labels), hidden=config["hidden"])
         count = -(-config["examples"] // config["shard"])
-        shards = [self._shard(out, number) for number in range(count + 1)]
-        self.held_out = shards[0]
+        shards = [self._shard(out, f"{number:03d}") for number in range(count + 1)]
+        self.held_out, self.new = shards[0], self._shard(out, "new")
         self.data = {name: torch.cat([shard[name] for shard in shards[1:]]) for name in shards[0]}
+        self.scenes = torch.where(self.data["scene"] > 0)[0]
 
-    def _shard(self, out: Path, number: int) -> dict[str, Tensor]:
-        """Load a shard of embedded captions, or make it; shard 0 is held out."""
-        path = out / f"captions-{number:03d}.npz"
+    def _shard(self, out: Path, name: str) -> dict[str, Tensor]:
+        """Load a shard of embedded captions, or make it; shards 000 and new are held out."""
+        path = out / f"captions-{name}.npz"
         recipe = json.dumps([vars(self.labels), self.config["shard"], self.config["seed"]])
         if not path.exists():
-            source = examples(self.labels, random.Random(f"{self.config['seed']}:attributes:{number}"))
-            pairs = [next(source) for _ in range(self.config["shard"])]
+            rng = random.Random(f"{self.config['seed']}:attributes:{name}")
+            count = -(-self.config["shard"] // 4) if name == "new" else self.config["shard"]
+            pairs = list(islice(examples(self.labels, rng, new=name == "new"), count))
             embedding = MiniLM(width=1).encode([text for text, _ in pairs], self.config["encode_batch"])
             columns: dict[str, Any] = {name: np.array([target[name] for _, target in pairs]) for name in pairs[0][1]}
             part = path.with_suffix(".part.npz")
@@ -181,15 +199,29 @@ class AttributeStage:
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        rows = torch.from_numpy(rng.integers(0, len(self.data["style"]), self.config["batch_size"]))
-        batch = {name: tensor[rows] for name, tensor in self.data.items()}
-        losses = head_losses(self.module(batch["embedding"]), batch)
+        losses = head_losses(*self._draw(None, rng))
+        if len(self.scenes):  # a quarter of the captions, and harder than the names of styles: they count as much again
+            logits, truth = self._draw(self.scenes, rng)
+            losses["scenes"] = functional.cross_entropy(logits["style"], truth["style"])
         return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
 
+    def _draw(self, among: Tensor | None, rng: np.random.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return logits and targets of random captions, of all or of those rows."""
+        count = len(self.data["style"]) if among is None else len(among)
+        rows = torch.from_numpy(rng.integers(0, count, self.config["batch_size"]))
+        rows = rows if among is None else among[rows]
+        batch = {name: tensor[rows] for name, tensor in self.data.items()}
+        return self.module(batch["embedding"]), batch
+
     def validate(self) -> dict[str, float]:
-        """Accuracies on held-out captions; of mood, key and tempo where the caption says them."""
+        """Accuracies on held-out captions; of mood, key and tempo where the caption says them.
+
+        `style_accuracy_new_scenes` is what a prompt of free words may expect: no style is named, and the scene is new.
+        """
         truth, logits = self.held_out, self.module(self.held_out["embedding"])
         report = {"style_accuracy": _share(logits["style"].argmax(1) == truth["style"])}
+        guess = self.module(self.new["embedding"])["style"].argmax(1)
+        report["style_accuracy_new_scenes"] = _share(guess == self.new["style"])
         for name in ("mood", "key"):
             said, best = truth[name] < logits[name].shape[1] - 1, logits[name].argmax(1)
             report[f"{name}_accuracy"] = _share(best[said] == truth[name][said])
