@@ -43,13 +43,17 @@ def key_names() -> tuple[str, ...]:
 
 
 class AttributeHeads(nn.Module):
-    """Two layers from a sentence embedding to all attributes at once.
+    """Two layers from a sentence embedding to all attributes at once, and two of its own for the style.
+
+    A style is guessed from whole sentences about anything, the rest from words that are said. Trained together in one
+    layer, each loses by the other.
 
     Args:
         styles: labels of the style head; one always wins.
         moods: labels of the mood head, which may also say nothing.
         instruments: labels of the instrument head; any number may apply.
         hidden: width of the layer between.
+        style_hidden: width of the style's own layer; 0 lets it share the other, as the first two releases do.
 
     Raises:
         ConfigError: a list of labels is empty or holds a label twice.
@@ -58,18 +62,27 @@ class AttributeHeads(nn.Module):
     """
 
     def __init__(
-        self, *, styles: Sequence[str], moods: Sequence[str], instruments: Sequence[str], hidden: int = 256
+        self,
+        *,
+        styles: Sequence[str],
+        moods: Sequence[str],
+        instruments: Sequence[str],
+        hidden: int = 256,
+        style_hidden: int = 0,
     ) -> None:
         super().__init__()
         for kind, labels in (("styles", styles), ("moods", moods), ("instruments", instruments)):
             if not labels or len(set(labels)) != len(labels):
                 raise ConfigError(f"{kind} are {list(labels)}; need at least one label, and none twice.")
         self.styles, self.moods, self.instruments = tuple(styles), tuple(moods), tuple(instruments)
-        self.hidden = hidden
+        self.hidden, self.style_hidden = hidden, style_hidden
         self.trunk = nn.Sequential(nn.Linear(EMBEDDING, hidden), nn.GELU(), nn.Dropout(0.1))
+        if style_hidden:
+            self.style_trunk = nn.Sequential(nn.Linear(EMBEDDING, style_hidden), nn.GELU(), nn.Dropout(0.5))
         sizes = {"style": len(styles), "mood": len(moods) + 1, "key": len(key_names())}
         sizes |= {"instruments": len(instruments), "tempo": 3}
-        self.heads = nn.ModuleDict({name: nn.Linear(hidden, size) for name, size in sizes.items()})
+        widths = {"style": style_hidden or hidden}
+        self.heads = nn.ModuleDict({name: nn.Linear(widths.get(name, hidden), size) for name, size in sizes.items()})
 
     def forward(self, embedding: Tensor) -> dict[str, Tensor]:
         """Turn embeddings [B, 384] into logits.
@@ -82,8 +95,10 @@ class AttributeHeads(nn.Module):
         if embedding.dim() != 2 or embedding.shape[1] != EMBEDDING:
             raise ShapeError(f"embedding has shape {list(embedding.shape)}; need [B, {EMBEDDING}], as MiniLM gives.")
         # A unit vector of 384 numbers has entries near 0.05; scaled to about 1, the layers learn at their usual pace.
-        hidden = self.trunk(embedding * EMBEDDING**0.5)
-        logits = {name: head(hidden) for name, head in self.heads.items()}
+        scaled = embedding * EMBEDDING**0.5
+        hidden = self.trunk(scaled)
+        own = {"style": self.style_trunk(scaled)} if self.style_hidden else {}
+        logits = {name: head(own.get(name, hidden)) for name, head in self.heads.items()}
         logits["tempo"] = logits["tempo"] + logits["tempo"].new_tensor([CENTRE, -1.0, 0.0])
         return logits
 
@@ -99,6 +114,7 @@ class AttributeHeads(nn.Module):
     def save(self, path: Path) -> None:
         """Write weights and labels into one safetensors file."""
         labels = {"styles": self.styles, "moods": self.moods, "instruments": self.instruments, "hidden": self.hidden}
+        labels["style_hidden"] = self.style_hidden
         tensors = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
         save_file(tensors, path, metadata={"attributes": json.dumps(labels)})
 

@@ -101,9 +101,9 @@ def test_the_parser_never_contradicts_a_caption() -> None:
 # --- heads ----------------------------------------------------------------------------------------------------------
 
 
-def heads() -> AttributeHeads:
+def heads(style_hidden: int = 0) -> AttributeHeads:
     torch.manual_seed(0)
-    return AttributeHeads(**LABELS, hidden=8)
+    return AttributeHeads(**LABELS, hidden=8, style_hidden=style_hidden)
 
 
 def test_heads_give_one_finding_a_field() -> None:
@@ -132,13 +132,20 @@ def test_key_labels_are_all_keys_and_one_none() -> None:
     assert names[training.key_number(Key.parse("D dorian"))] == "D minor"
 
 
-def test_heads_survive_saving(tmp_path: Path) -> None:
-    module, embedding = heads(), torch.ones(1, 384) / 384**0.5
+@pytest.mark.parametrize("style_hidden", [0, 16])
+def test_heads_survive_saving(tmp_path: Path, style_hidden: int) -> None:
+    module, embedding = heads(style_hidden), torch.ones(1, 384) / 384**0.5
     module.save(tmp_path / "attributes.safetensors")
     assert AttributeHeads.load(tmp_path / "attributes.safetensors").predict(embedding) == module.predict(embedding)
     (tmp_path / "broken.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="no attribute heads"):
         AttributeHeads.load(tmp_path / "broken.safetensors")
+
+
+def test_a_style_with_a_layer_of_its_own_leaves_the_other_heads_alone() -> None:
+    module, embedding = heads(16), torch.ones(1, 384) / 384**0.5
+    module.eval()(embedding)["style"].sum().backward()
+    assert module.style_trunk[0].weight.grad is not None and module.trunk[0].weight.grad is None
 
 
 def test_heads_refuse_bad_labels_and_shapes() -> None:
@@ -232,7 +239,7 @@ def test_new_examples_hold_only_scenes_that_training_never_says() -> None:
 
 
 TINY = {"examples": 64, "shard": 64, "steps": 40, "warmup_steps": 2, "decay_steps": 10, "batch_size": 32}
-TINY |= {"hidden": 32, "log_every": 10, "validate_every": 20}
+TINY |= {"hidden": 32, "style_hidden": 32, "log_every": 10, "validate_every": 20}
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +260,14 @@ def test_free_words_name_no_style_that_would_fit() -> None:
     for item in free:
         assert set(item.styles) <= set(style_names())
         assert not [s for s in item.styles if load_style(s).name.replace("_", " ") in item.prompt.lower()], item.prompt
-        assert item.prompt not in said  # captions of the training data
+    for prompt, phrase in product((_words(item.prompt) for item in free), map(_words, said)):
+        both = len(prompt & phrase)
+        assert both < 2 or both < 0.75 * min(len(prompt), len(phrase)), f"{prompt} is trained on as {phrase}"
+
+
+def _words(text: str) -> set[str]:
+    plain = "a an the of in at on to and for with my is it no some from by me i"
+    return set(re.findall(r"[a-z0-9']+", text.lower())) - set(plain.split())
 
 
 def test_the_same_size_asks_for_the_same_items() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,21 +26,24 @@ from ..composition.instruments import program_name
 from ..composition.prompt import mood_names, parse_prompt
 from ..composition.style import Style, load_style, style_names
 from ..composition.theory import MODES, Key
-from ..composition.wording import vocabulary
-from ..conditioning.attributes import AttributeHeads
+from ..composition.wording import style_words, vocabulary
+from ..conditioning.attributes import EMBEDDING, AttributeHeads
 from ..conditioning.minilm import MiniLM
 from ..errors import ConfigError
 from .loop import run
 
 __all__ = ["DEFAULTS", "AttributeStage", "examples", "train"]
 
-# About three minutes on one core, nearly all of it embedding; what validates comes on top of `examples`: one shard of
+# About four minutes on one core, most of it embedding; what validates comes on top of `examples`: one shard of
 # captions like those of training, and a quarter of one of scenes that no caption of training used.
 DEFAULTS: dict[str, Any] = {
     "examples": 20480,
     "shard": 2048,
     "encode_batch": 256,
     "hidden": 256,
+    "style_hidden": 512,
+    "phrase_noise": 0.7,  # added to embeddings of bare scenes and sayings, whose entries are near 1
+    "phrase_smoothing": 0.1,  # of their style: many would do for two
     "batch_size": 256,
     "steps": 3000,
     "warmup_steps": 100,
@@ -102,8 +106,7 @@ def examples(labels: Labels, rng: random.Random, new: bool = False) -> Iterator[
 
     Targets: `style`, `mood` and `key` are label numbers, the number after the last label where the caption does not
     say; `tempo` is log2 of the BPM and `stated` whether the caption says it; `instruments` is a 0/1 vector of those
-    that the caption names; `scene` is whether a scene or saying speaks for the style. The style is the true one even
-    where the caption leaves it to be guessed.
+    that the caption names. The style is the true one even where the caption leaves it to be guessed.
     """
     lines = mood_lines()
     while True:
@@ -117,7 +120,6 @@ def examples(labels: Labels, rng: random.Random, new: bool = False) -> Iterator[
             text,
             {
                 "style": labels.styles.index(facts["style"]),
-                "scene": float("scene" in said),
                 "mood": labels.moods.index(lines[said["mood"]]) if "mood" in said else len(labels.moods),
                 "key": key_number(Key.parse(said["key"])) if "key" in said else 24,
                 "tempo": float(np.log2(facts["tempo"])),
@@ -171,12 +173,29 @@ class AttributeStage:
         self.config = config
         self.labels = Labels.of_styles()
         torch.manual_seed(config["seed"])
-        self.module = AttributeHeads(**vars(self.labels), hidden=config["hidden"])
+        widths = {name: config[name] for name in ("hidden", "style_hidden")}
+        self.module = AttributeHeads(**vars(self.labels), **widths)
         count = -(-config["examples"] // config["shard"])
         shards = [self._shard(out, f"{number:03d}") for number in range(count + 1)]
         self.held_out, self.new = shards[0], self._shard(out, "new")
         self.data = {name: torch.cat([shard[name] for shard in shards[1:]]) for name in shards[0]}
-        self.scenes = torch.where(self.data["scene"] > 0)[0]
+        self.phrases, self.phrase_styles = self._phrases(out)
+
+    def _phrases(self, out: Path) -> tuple[Tensor, Tensor]:
+        """Embeddings [N, 384] of the bare scenes and sayings that are not held out, and their styles [N]."""
+        pairs = [
+            (phrase, number)
+            for number, style in enumerate(self.labels.styles)
+            for phrase in (*style_words(style).get("scenes", ()), *style_words(style).get("sayings", ()))
+            if not is_held_out(phrase)
+        ]
+        path = out / "phrases.safetensors"
+        recipe = f"{zlib.crc32(json.dumps(pairs).encode()):08x}"
+        stored = load_file(path) if path.exists() else {}
+        if recipe not in stored:
+            stored = {recipe: MiniLM(width=1).encode([text for text, _ in pairs], self.config["encode_batch"])}
+            save_file(stored, path)
+        return stored[recipe], torch.tensor([number for _, number in pairs])
 
     def _shard(self, out: Path, name: str) -> dict[str, Tensor]:
         """Load a shard of embedded captions, or make it; shards 000 and new are held out."""
@@ -199,19 +218,18 @@ class AttributeStage:
         return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
     def loss(self, step: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        losses = head_losses(*self._draw(None, rng))
-        if len(self.scenes):  # a quarter of the captions, and harder than the names of styles: they count as much again
-            logits, truth = self._draw(self.scenes, rng)
-            losses["scenes"] = functional.cross_entropy(logits["style"], truth["style"])
-        return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def _draw(self, among: Tensor | None, rng: np.random.Generator) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return logits and targets of random captions, of all or of those rows."""
-        count = len(self.data["style"]) if among is None else len(among)
-        rows = torch.from_numpy(rng.integers(0, count, self.config["batch_size"]))
-        rows = rows if among is None else among[rows]
+        rows = torch.from_numpy(rng.integers(0, len(self.data["style"]), self.config["batch_size"]))
         batch = {name: tensor[rows] for name, tensor in self.data.items()}
-        return self.module(batch["embedding"]), batch
+        losses = head_losses(self.module(batch["embedding"]), batch)
+        rows = torch.from_numpy(rng.integers(0, len(self.phrases), self.config["batch_size"]))
+        phrases = self.phrases[rows]
+        noise = torch.from_numpy(rng.standard_normal(phrases.shape, np.float32)) * EMBEDDING**-0.5
+        losses["phrases"] = functional.cross_entropy(
+            self.module(phrases + self.config["phrase_noise"] * noise)["style"],
+            self.phrase_styles[rows],
+            label_smoothing=self.config["phrase_smoothing"],
+        )
+        return torch.stack(list(losses.values())).sum(), {name: float(loss.detach()) for name, loss in losses.items()}
 
     def validate(self) -> dict[str, float]:
         """Accuracies on held-out captions; of mood, key and tempo where the caption says them.

@@ -49,6 +49,7 @@ def train(config: dict[str, Any], out: Path) -> None:
             "moods": list(heads.moods),
             "instruments": list(heads.instruments),
             "hidden": heads.hidden,
+            "style_hidden": heads.style_hidden,
         },
         "sampling": config["sampling"],
         "roles": {"stems": True, "mix": bool(recipe["role_weights"].get("mix"))},
