@@ -118,14 +118,19 @@ class LMStage:
         return {name: torch.from_numpy(rng.random(count) < share).to(self.device) for name, share in chance.items()}
 
     def _history(self, rng: np.random.Generator, codes: Tensor) -> Tensor:
-        """Codes as the network will see them: a share of the frames is replaced by frames from elsewhere.
+        """Codes as the network will see them: some frames come from elsewhere, and in some rows one frame stays on.
 
-        At inference the past is the network's own and has errors; a network that has seen errors recovers.
+        At inference the past is the network's own and has errors; a network that has seen errors recovers. A tone that
+        does not end is the error that feeds itself, so it has to be seen for some seconds.
         """
         rows, _, frames = codes.shape
         hit = torch.from_numpy(rng.random((rows, frames)) < self.config["corrupt"]).to(self.device)
         other = codes[torch.from_numpy(rng.permutation(rows)).to(self.device)].roll(int(rng.integers(1, frames)), -1)
-        return torch.where(hit[:, None], other, codes)
+        history = torch.where(hit[:, None], other, codes)
+        for row in np.flatnonzero(rng.random(rows) < self.config["hold"]):
+            start, length = int(rng.integers(1, frames)), int(rng.integers(5, 75))
+            history[row, :, start : start + length] = history[row, :, start - 1 : start]
+        return history
 
     def level_losses(self, codes: Tensor, prepared: Any, drop: Any, rng: np.random.Generator, share: float) -> Tensor:
         """Cross-entropy in nats of each level [K], on a random `share` of the frames."""
