@@ -71,7 +71,7 @@ def entry(prompt: str, name: str, plan: MusicalPlan, heard: Analysis) -> str:
     """What the page says of one prompt."""
     sections = ", ".join(f"{section.name} ({len(section.chords)})" for section in plan.sections)
     players = ", ".join(f"{program_name(role, program)} ({role})" for role, program in plan.instruments.items())
-    chords = " | ".join(" ".join(bar) for bar in plan.sections[0].chords)
+    chords = " · ".join(" ".join(bar) for bar in plan.sections[0].chords)
     blend = ", ".join(f"{part} of {other}" for part, other in (plan.blend or {}).items())
     found = f"{heard.tempo:.1f} BPM" if heard.tempo else "no tempo"
     return f"""
