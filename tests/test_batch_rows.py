@@ -218,9 +218,18 @@ def test_a_plan_may_be_an_object_or_a_file(tmp_path: Path) -> None:
 
 
 def test_every_parameter_has_a_reading() -> None:
-    known = {*columns.NUMBERS, *columns.INTEGERS, *columns.LISTS, *columns.SOURCES, "loudness", "role_seeds", "plan"}
+    known = {*columns.NUMBERS, *columns.INTEGERS, *columns.LISTS, *columns.SOURCES, *columns.SWITCHES}
+    known |= {"loudness", "role_seeds", "plan"}
     texts = {"rung", "style", "mood", "negative_prompt", "key", "meter"}
     assert known | texts == {field.name for field in dataclasses.fields(GenerationParams)}
+
+
+@pytest.mark.parametrize("value", [True, "true", " TRUE ", 1, "1"])
+def test_a_switch_has_one_form_however_it_is_written(value: Any, tmp_path: Path) -> None:
+    assert columns.plain("as_mix", value, tmp_path) is True
+    assert columns.plain("as_mix", "false", tmp_path) is False
+    with pytest.raises(ConfigError, match="as_mix is 'maybe'; it must be true or false"):
+        columns.plain("as_mix", "maybe", tmp_path)
 
 
 def test_equal_items_meet_in_one_shard_and_shards_are_alike_in_size() -> None:

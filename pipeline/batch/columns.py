@@ -19,6 +19,8 @@ __all__ = ["PARAMETERS", "SOURCES", "alternatives", "nearly", "parameter", "plai
 ALIASES = {"bpm": "tempo", "cfg_coef": "guidance_scale"}
 NUMBERS = ("duration", "guidance_scale", "plan_guidance", "temperature", "top_p", "min_p", "tempo")
 INTEGERS = ("seed", "num_samples", "top_k", "bars")
+SWITCHES = ("as_mix",)
+YES_OR_NO = {"true": True, "false": False, "1": True, "0": False}  # in CSV everything is a text
 LISTS = ("without", "chords", "instruments", "sections")
 SOURCES = ("melody", "continue_from")  # recordings: paths, which count by what the file holds
 PARAMETERS = tuple(field.name for field in dataclasses.fields(GenerationParams))
@@ -73,6 +75,11 @@ def plain(name: str, value: Any, home: Path) -> Any:
         if number != int(number):
             raise ConfigError(f"{name} is {value!r}; it must be a whole number.")
         return int(number)
+    if name in SWITCHES:
+        said = YES_OR_NO.get(str(value).strip().lower())
+        if said is None:
+            raise ConfigError(f"{name} is {_short(value)}; it must be true or false.")
+        return said
     if name == "loudness":
         return (
             value if value in ("peak", "none") else _number(name, value, "a LUFS value such as -16, 'peak' or 'none'")
