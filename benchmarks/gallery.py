@@ -43,8 +43,8 @@ heard is what `gen-audio inspect` finds in the sound of the network.
 """
 
 
-def picture(played: Analysis, composed: Analysis, title: str, path: Path) -> None:
-    """Mel spectrogram and chroma of both, as a PNG of 128 colours."""
+def picture(sounds: dict[str, Analysis], title: str, path: Path) -> None:
+    """Mel spectrogram and chroma of two sounds, each with its name, as a PNG of 128 colours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def picture(played: Analysis, composed: Analysis, title: str, path: Path) -> Non
     FigureCanvasAgg(figure)
     axes = figure.subplots(4, 1, sharex=True, height_ratios=[2, 1, 2, 1])
     figure.suptitle(title, parse_math=False)
-    for (mel, chroma), sound, who in zip(axes.reshape(2, 2), (played, composed), ("etude", "SoundFont"), strict=True):
+    for (mel, chroma), (who, sound) in zip(axes.reshape(2, 2), sounds.items(), strict=True):
         seconds = sound.duration
         frames = sound.features.mel_db
         mel.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", vmin=-70, vmax=0,
@@ -92,15 +92,15 @@ def entry(prompt: str, name: str, plan: MusicalPlan, heard: Analysis) -> str:
 
 def main(out: Path, model: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    page = HEAD.format(seed=SEED, seconds=SECONDS)
+    page, renderer = HEAD.format(seed=SEED, seconds=SECONDS), Renderer(None, model.sample_rate)
     for prompt in PROMPTS:
         made, name = model.generate(prompt, seed=SEED, duration=SECONDS), slug(prompt)
         made.waveform.save(out / f"{name}.ogg")
         (out / f"{name}.plan.json").write_text(json.dumps(json.loads(made.plan.to_json()), indent=1) + "\n")
-        _, original = compose(made.plan, Renderer(None, model.sample_rate))
+        _, original = compose(made.plan, renderer)
         heard = analyse(made.waveform)
         composed = analyse(Waveform(original, model.sample_rate).normalise(-16.0))
-        picture(heard, composed, prompt, out / f"{name}.png")
+        picture({model.name: heard, "SoundFont": composed}, prompt, out / f"{name}.png")
         page += entry(prompt, name, made.plan, heard)
         print(prompt, flush=True)
     (out / "README.md").write_text(page)
