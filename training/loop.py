@@ -94,8 +94,8 @@ def run(stage: Stage, config: dict[str, Any], out: Path) -> None:
     begin with instead of random ones; and critic_pace, how many times the learning rate a critic learns at. With
     `minutes` instead of null the run ends after so long, whatever the machine makes of it, the last `decay_share` of
     its steps being the decay: repeatable only from the moment that the decay has begun. A file `wind-down` in `out`
-    starts the final decay at once. Writes `metrics.jsonl` and its picture `curves.png`, `state.safetensors` + `state.json`, and at the end
-    `model.safetensors`.
+    starts the final decay at once. Writes `metrics.jsonl` and its picture `curves.png`, `state.safetensors` +
+    `state.json`, and at the end `model.safetensors`.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config["seed"])
