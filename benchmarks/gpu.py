@@ -1,13 +1,16 @@
 """Check and time the graph executor on a machine with an NVIDIA GPU. Writes gpu.json and gpu.md into a folder.
 
-Usage: gpu.py OUT [--size small]
+Usage: python -m benchmarks.gpu OUT [--size small]
 
-1. MusicGen of random weights: logits of every recorded number of slots, and of every recorded length, against the same
-   operations run one by one and against the reference in fp32 on the CPU. Exit code 1 if a bound is missed.
-2. Steps a second of its loop in bf16, 1 to 64 rows with guidance; frames a second of etude, one piece and many.
+1. MusicGen of random weights: logits of several numbers of slots, and of every recorded length, against the same
+   operations run one by one and against the reference in fp32 on the CPU, with our kernels and with PyTorch's alone.
+   Exit code 1 if a bound is missed.
+2. Steps a second of its loop in bf16, 1 to 64 rows with guidance, with our kernels and without; how long the last step
+   takes on the GPU itself; a whole piece, from words to sound.
 3. transformers' generate with the same weights, in bf16, without its decoder.
+4. etude: frames a second, one piece and many.
 
-The random weights go to a temporary folder: 2.4 GB of disk for `small`.
+gpu.json is written after every part. The random weights go to a temporary folder: 2.4 GB of disk for `small`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -33,8 +36,6 @@ from gen_audio.evaluation.random_musicgen import PROMPTS, SIZES, make_checkpoint
 from gen_audio.models.musicgen import MusicGenLM
 from gen_audio.pipeline.executors.base import Choosing
 from gen_audio.pipeline.executors.graph import Graph
-from gen_audio.pipeline.executors.reference import Reference
-from gen_audio.pipeline.fuse import Fused
 from gen_audio.pipeline.generate import Piece, play, play_together
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.load import load
@@ -42,55 +43,14 @@ from gen_audio.pipeline.noise import GumbelNoise
 from gen_audio.pipeline.patterns.delay import Delay
 from gen_audio.pipeline.samplers.base import SamplingParams, build_sampler
 
+from benchmarks.gpu_check import BOUNDS, check, conditions, kernels_of
+
 GUIDANCE, TOP_K, FRAME_RATE = 3.0, 250, 50
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+CHECKED = (1, 2, 3, 8, 64)
 LENGTHS = (300, 700, 1200)  # positions before the first step: they lead to recordings of 512, 1024 and 1536
-STEPS, FRAMES, RUNS = 6, 250, 3
-WORDS = 12  # positions of the text
-# Errors as shares of the deviation of the logits: (their deviation from one by one, from the reference).
-BOUNDS = {"fp32": (1e-4, 1e-3), "bf16": (0.02, 0.05)}
-
-
-# --- 1. equality ------------------------------------------------------------------------------------------------------
-
-
-def conditions(lm: MusicGenLM, batch: int, prefix: int = 0) -> Fused:
-    """Random words of several lengths, and so many positions before the first step, with guidance."""
-    generator = torch.Generator().manual_seed(0)
-    told = torch.arange(WORDS) < torch.tensor([WORDS, 3, 8, 5])[torch.arange(batch) % 4, None]
-    words = torch.randn(batch, WORDS, lm.width, generator=generator) * told[..., None]
-    before = torch.randn(2 * batch, prefix, lm.width, generator=generator) if prefix else None
-    return Fused(batch, 2, prefix=before, cross=words, cross_mask=told)
-
-
-def check(lm: MusicGenLM, device: str, batches: Sequence[int], lengths: Sequence[int], steps: int) -> list[dict]:
-    """A row a precision and size: how far logits are from those one by one and from the reference."""
-    many, long = [(batch, 0) for batch in batches], [(2, length) for length in lengths]
-    generator = torch.Generator().manual_seed(1)
-    told = {batch: torch.randint(lm.card, (batch, lm.n_q, steps), generator=generator) for batch, _ in many + long}
-    reference = Reference(lm)
-    wanted = {size: reference.logits(conditions(lm, *size), told[size[0]]) for size in many + long}
-    rows = []
-    for precision in BOUNDS:
-        for sizes in (many, long):  # apart, since every slot has room for the longest
-            most = max((batch for batch, _ in sizes), default=1)
-            players = [Graph(copy.deepcopy(lm), precision, device, rows=most, record=is_on) for is_on in (False, None)]
-            for size in sizes:
-                plain, recorded = (player.logits(conditions(lm, *size), told[size[0]]) for player in players)
-                rows.append(_compared(recorded, plain, wanted[size], precision, size))
-            del players
-    return rows
-
-
-def _compared(
-    found: torch.Tensor, plain: torch.Tensor, wanted: torch.Tensor, precision: str, size: tuple[int, int]
-) -> dict[str, Any]:
-    errors = [float((found - other).std() / wanted.std()) for other in (plain, wanted)]
-    row = {"precision": precision, "rows": size[0], "positions_before": size[1]}
-    row |= {"from_one_by_one": errors[0], "from_reference": errors[1]}
-    row["ok"] = all(error < bound for error, bound in zip(errors, BOUNDS[precision], strict=True))
-    print(json.dumps(row), flush=True)
-    return row
+STEPS, FRAMES, RUNS = 6, 500, 3
+SHORT = 60  # frames that transformers plays
 
 
 # --- 2. speed of ours -------------------------------------------------------------------------------------------------
@@ -104,10 +64,10 @@ def piece(executor: Graph, lm: MusicGenLM, batch: int, frames: int) -> Piece:
 
 
 def time_loop(
-    lm: MusicGenLM, precision: str, device: str, batches: Sequence[int], frames: int, runs: int
+    lm: MusicGenLM, device: str, batches: Sequence[int], frames: int, runs: int, kernels: Literal[False] | None = None
 ) -> dict[str, Any]:
-    """Steps a second by rows, and how long recording took."""
-    executor = Graph(lm, precision, device, rows=max(batches))
+    """Steps a second by rows in bf16, how long a step takes on the GPU itself, and how long recording took."""
+    executor = Graph(lm, "bf16", device, rows=max(batches), kernels=kernels)
     piece(executor, lm, 1, frames)  # makes room
     recording = seconds(lambda: executor.record(max(batches), frames + lm.n_q), device)
     rows = []
@@ -116,15 +76,32 @@ def time_loop(
         steps = frames + lm.n_q - 1
         rows.append(
             {
+                "kernels": kernels_of(executor),
                 "rows": batch,
                 "steps_per_second": steps / statistics.median(spent),
                 "audio_seconds_per_second": batch * frames / FRAME_RATE / statistics.median(spent),
+                "last_step_on_gpu_us": _on_gpu(executor, device),
                 "seconds": spent,
             }
         )
         print(json.dumps(rows[-1]), flush=True)
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device != "cpu" else None
-    return {"precision": precision, "frames": frames, "recording_seconds": recording, "gib": memory, "rows": rows}
+    return {"frames": frames, "recording_seconds": recording, "gib": memory, "rows": rows}
+
+
+def _on_gpu(executor: Graph, device: str, times: int = 100) -> float | None:
+    """Microseconds of the step that ran last, one after the other without us; None on a CPU."""
+    graph = executor.pool.graphs.last
+    if graph is None:
+        return None
+    return seconds(lambda: [graph.replay() for _ in range(times)], device) / times * 1e6
+
+
+def time_whole(folder: Path, device: str, duration: float) -> dict[str, float]:
+    """Seconds of the stages of one piece, from words to sound, recorded and compiled before."""
+    model = load(str(folder), device, executor="graph")
+    model.generate(PROMPTS[0], duration=duration, seed=1)
+    return model.generate(PROMPTS[0], duration=duration, seed=2).timings
 
 
 def time_etude(model: Any, duration: float, together: int, device: str) -> dict[str, Any]:
@@ -192,25 +169,35 @@ def measure(
     frames: int = FRAMES,
     duration: float = 10.0,
     together: int = 16,
+    keep: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> dict[str, Any]:
-    """Everything, on one device; the model of transformers comes last, because it is changed.
+    """Everything, on one device; the model of transformers comes late, because it is changed.
 
     Args:
-        batches: rows to check and time.
+        batches: rows to time; those of CHECKED among them are checked.
         lengths: positions before the first step, to check.
         frames: of MusicGen, to time.
-        duration: seconds of sound of a piece of etude.
+        duration: seconds of sound of a piece.
         together: pieces of etude that share steps.
+        keep: is given the report after every part.
     """
+    report: dict[str, Any] = {"size": size, "machine": machine(device)}
+    few = sorted({batches[0], batches[len(batches) // 2], batches[-1]})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         theirs = make_checkpoint(folder, "mono", size)
         lm: Any = load(name, "cpu", "fp32", "reference").parts.lm  # type: ignore[attr-defined]
-        report = {"size": size, "machine": machine(device), "equality": check(lm, device, batches, lengths, STEPS)}
-        report["loop"] = time_loop(lm, "bf16", device, batches, frames, RUNS)
-        report["etude"] = time_etude(load("etude", device, executor="graph"), duration, together, device)
-        few = sorted({batches[0], batches[len(batches) // 2], batches[-1]})
-        report["transformers"] = time_transformers(theirs, folder, device, few, frames)
+        parts: dict[str, Callable[[], Any]] = {
+            "loop": lambda: time_loop(copy.deepcopy(lm), device, batches, frames, RUNS),
+            "loop_pytorch": lambda: time_loop(copy.deepcopy(lm), device, few, frames, RUNS, False),
+            "equality": lambda: check(lm, device, sorted({*batches} & {*CHECKED} | {batches[0]}), lengths, STEPS),
+            "whole": lambda: time_whole(folder, device, duration),
+            "transformers": lambda: time_transformers(theirs, folder, device, few, min(frames, SHORT)),
+            "etude": lambda: time_etude(load("etude", device, executor="graph"), duration, together, device),
+        }
+        for part, work in parts.items():
+            report[part] = work()
+            keep(report)
     return report
 
 
@@ -223,27 +210,40 @@ def table(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     bad = [row for row in report["equality"] if not row["ok"]]
     lines = [f"MusicGen-{report['size']} of random weights. {report['machine']}.", ""]
-    lines += ["| precision | largest error from one by one | from the reference | bounds |", "|---|---|---|---|"]
-    for precision, bounds in BOUNDS.items():
-        rows = [row for row in report["equality"] if row["precision"] == precision]
+    lines += [
+        "| kernels | precision | largest error from one by one | from the reference | bounds |",
+        "|---|---|---|---|---|",
+    ]
+    for kernels, precision in sorted({(row["kernels"], row["precision"]) for row in report["equality"]}):
+        rows = [row for row in report["equality"] if (row["kernels"], row["precision"]) == (kernels, precision)]
         worst = [max(row[name] for row in rows) for name in ("from_one_by_one", "from_reference")]
-        lines.append(f"| {precision} | {worst[0]:.1e} | {worst[1]:.1e} | {bounds[0]:g}, {bounds[1]:g} |")
+        bounds = BOUNDS[precision]
+        lines.append(f"| {kernels} | {precision} | {worst[0]:.1e} | {worst[1]:.1e} | {bounds[0]:g}, {bounds[1]:g} |")
     lines += [
         "",
         f"Errors are shares of the logits' deviation; {len(bad)} of {len(report['equality'])} sizes fail.",
         "",
     ]
-    lines += ["| rows, with guidance | steps/s | audio, times real time | transformers, steps/s |", "|---|---|---|---|"]
-    theirs = {row["rows"]: f"{row['steps_per_second']:.0f}" for row in report["transformers"]}
+    lines += [
+        "| rows, with guidance | steps/s | of one row's real time, all rows | last step on the GPU, us "
+        "| PyTorch's kernels, steps/s | transformers, steps/s |",
+        "|---|---|---|---|---|---|",
+    ]
+    others = [
+        {row["rows"]: f"{row['steps_per_second']:.0f}" for row in rows}
+        for rows in (report["loop_pytorch"]["rows"], report["transformers"])
+    ]
     for row in report["loop"]["rows"]:
-        lines.append(
-            f"| {row['rows']} | {row['steps_per_second']:.0f} | {row['audio_seconds_per_second']:.1f} "
-            f"| {theirs.get(row['rows'], '')} |"
-        )
-    etude, loop = report["etude"], report["loop"]
+        cells = [f"{row['rows']}", f"{row['steps_per_second']:.0f}", f"{row['audio_seconds_per_second']:.1f}"]
+        cells.append(f"{row['last_step_on_gpu_us']:.0f}" if row["last_step_on_gpu_us"] else "")
+        lines.append(f"| {' | '.join(cells + [other.get(row['rows'], '') for other in others])} |")
+    etude, loop, whole = report["etude"], report["loop"], report["whole"]
+    stages = ", ".join(f"{name} {spent:.2f}" for name, spent in whole.items())
     lines += [
         "",
-        f"Both in bf16, {loop['frames']} frames. Recording took {loop['recording_seconds']:.1f} s.",
+        f"All in bf16, {loop['frames']} frames. Recording all sizes, compilers included, took "
+        f"{loop['recording_seconds']:.1f} s.",
+        f"A whole piece: {sum(whole.values()):.2f} s ({stages}).",
         f"etude, all stems: {etude['frames_per_second']:.0f} frames/s, "
         f"{etude['frames_per_second_together']:.0f} with {etude['together']} pieces together; "
         f"a piece of {etude['seconds_of_sound']:g} s takes {sum(etude['stages'].values()):.2f} s.",
@@ -253,11 +253,12 @@ def table(report: dict[str, Any]) -> str:
 
 def main(out: Path, size: str) -> int:
     if not torch.cuda.is_available():
-        print(f"gpu.py: this PyTorch ({torch.__version__}) sees no CUDA device, and there is nothing else to check.")
+        print(f"benchmarks.gpu: this PyTorch ({torch.__version__}) sees no CUDA device, so nothing can be checked.")
         return 2
-    report = measure("cuda:0", size)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu.json").write_text(json.dumps(report, indent=1) + "\n")
+    report = measure(
+        "cuda:0", size, keep=lambda so_far: (out / "gpu.json").write_text(json.dumps(so_far, indent=1) + "\n")
+    )
     (out / "gpu.md").write_text(table(report))
     print(table(report))
     return 0 if all(row["ok"] for row in report["equality"]) else 1

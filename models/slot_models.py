@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -17,9 +18,17 @@ from .transformer import Rotation, rotate
 __all__ = ["CodecSteps", "Levels", "MusicGenSteps", "steps_of"]
 
 
-def steps_of(lm: CodecLM | MusicGenLM, device: torch.device, dtype: torch.dtype) -> Steps:
-    """The step of a model, see `Steps`."""
-    return CodecSteps(lm, device, dtype) if isinstance(lm, CodecLM) else MusicGenSteps(lm, device, dtype)
+def steps_of(
+    lm: CodecLM | MusicGenLM, device: torch.device, dtype: torch.dtype, kernels: ModuleType | None = None
+) -> Steps:
+    """The step of a model, see `Steps`; of MusicGen with our own kernels, if they are given."""
+    if isinstance(lm, CodecLM):
+        return CodecSteps(lm, device, dtype)
+    if kernels is None:
+        return MusicGenSteps(lm, device, dtype)
+    from .kernel_steps import KernelSteps
+
+    return KernelSteps(lm, device, dtype, kernels)
 
 
 def rotary_rates(head_dim: int, device: torch.device) -> Tensor:

@@ -150,8 +150,8 @@ class Steps:
         x, turn = self.place(x.flatten(0, 1), new[None])
         self.run(x, turn, attend, self._hearing(slots, which))
 
-    def tell(self, source: Tensor, slots: Slots, which: list[int]) -> None:
-        """Work out the keys and values of a source [n, passes, N, D] of cross-attention once."""
+    def tell(self, source: Tensor, slots: Slots, which: Tensor) -> None:
+        """Work out the keys and values of a source [n, passes, N, D] of cross-attention once, for slots [n]."""
         for layer, block in enumerate(self.blocks):
             both = block.cross_kv(source.to(self.dtype)).unflatten(-1, (2 * self.heads, -1)).transpose(2, 3)
             slots.tell(which, layer, *both.chunk(2, 2))

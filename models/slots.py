@@ -73,18 +73,17 @@ class Slots:
 
     def clear(self, slots: Sequence[int]) -> None:
         """Empty slots for new rows; what a row before left, even NaN, must not reach them."""
-        for slot in slots:
-            self.memory[:, :, slot] = 0
-            self.source[:, :, slot] = 0
-            self.heard[slot] = 0
+        which = torch.tensor(slots, device=self.device)
+        for tensor, axis in ((self.memory, 2), (self.source, 2), (self.heard, 0)):
+            tensor.index_fill_(axis, which, 0)
 
     def move(self, old: int, new: int) -> None:
         """Let a row go on in another slot."""
         for tensor, axis in ((self.memory, 2), (self.source, 2), (self.heard, 0)):
             tensor.select(axis, new).copy_(tensor.select(axis, old))
 
-    def tell(self, slots: Sequence[int], layer: int, keys: Tensor, values: Tensor) -> None:
-        """Write the keys and values [slots, passes, H, N, head_dim] of a source; it may be shorter than the room."""
+    def tell(self, which: Tensor, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Write the keys and values [n, passes, H, N, head_dim] of a source; it may be shorter than the room."""
         for kind, part in enumerate((keys, values)):
-            for row, slot in enumerate(slots):
-                self.source[layer, kind, slot, : part.shape[1], :, : part.shape[3]] = part[row]
+            room = self.source[layer, kind, :, : part.shape[1], :, : part.shape[3]]
+            room.index_copy_(0, which, part.to(self.dtype))

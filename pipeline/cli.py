@@ -78,7 +78,9 @@ def play(
     model: Annotated[
         str, option("A name of gen-audio models, a folder, or a MusicGen of the hub: owner/name[@revision].", SAMPLING)
     ] = "etude",
-    device: Annotated[str, option("cpu (which is auto), or cuda or cuda:N, an NVIDIA GPU.", SAMPLING)] = "auto",
+    device: Annotated[
+        str, option("cpu, or cuda or cuda:N, an NVIDIA GPU; auto is a GPU for MusicGen only.", SAMPLING)
+    ] = "auto",
     precision: Annotated[str, option("auto, fp32, bf16, int8 or int4, of the transformer.", SAMPLING)] = "auto",
     executor: Annotated[str, option("auto, native (compiled here), reference or graph (GPU).", SAMPLING)] = "auto",
     num_samples: Annotated[int | None, option("Pieces to make, with seeds from --seed upwards.", SAMPLING)] = None,

@@ -6,13 +6,13 @@ import torch
 
 from ..errors import ConfigError
 
-__all__ = ["find_device"]
+__all__ = ["find_device", "has_fast_gpu"]
 
 
 def find_device(name: str) -> torch.device:
     """Turn auto, cpu, cuda or cuda:N into a device.
 
-    "auto" is the CPU, on machines with a GPU too, until what plays on one has been measured on one.
+    "auto" is the CPU; `load` says when it is not.
 
     Raises:
         ConfigError: another name, or a device that this PyTorch does not see.
@@ -34,3 +34,8 @@ def find_device(name: str) -> torch.device:
             f"device is '{name}', but there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0."
         )
     return torch.device("cuda", int(number or 0))
+
+
+def has_fast_gpu() -> bool:
+    """Whether the first GPU has bf16 in hardware (Ampere and later)."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability(0) >= (8, 0)

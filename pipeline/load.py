@@ -14,8 +14,9 @@ from ..errors import CheckpointError
 from ..models import int8
 from ..models.native.programs import Packer
 from . import checkpoint, hub
-from .device import find_device
+from .device import find_device, has_fast_gpu
 from .executors.choice import build, choose
+from .executors.graph import DTYPES
 from .performer import Performer
 from .pipeline import Pipeline
 
@@ -30,7 +31,9 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     Args:
         name: an embedded model; a folder of ours (config.yaml), or one that transformers saved (config.json); or the id
             of a MusicGen on the hub, such as facebook/musicgen-small, with @revision to pin it.
-        device: cpu, which auto is too; or cuda or cuda:N, where transformer, text encoder, codec and conditioners go.
+        device: cpu; or cuda or cuda:N, where transformer, text encoder, codec and conditioners go. auto is the first
+            GPU for MusicGen, if there is one and precision and executor leave it open, and the CPU otherwise: the small
+            steps of etude are faster there.
         precision: of the transformer's matrices: fp32, bf16, int8 or int4; fewer bits are faster and take less memory.
             auto is int8 for weights that are stored as int8, where it loses next to nothing, and fp32 otherwise; on
             a GPU it is bf16.
@@ -43,12 +46,16 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
         CheckpointError: weights that are missing, damaged or of another version, or a hub that cannot be reached.
         ConfigError: a device, precision or executor that cannot be used here.
     """
-    place = find_device("cuda" if executor == "graph" and device == "auto" else device)
+    if executor == "graph" and device == "auto":
+        device = "cuda"
+    place, folder = find_device(device), checkpoint.find_folder(name)
+    is_musicgen = checkpoint.family(folder) == "musicgen"
+    if device == "auto" and is_musicgen and executor == "auto" and precision in ("auto", *DTYPES) and has_fast_gpu():
+        place = find_device("cuda")
     executor = choose(executor, precision, place)
     if executor == "graph" and precision == "auto":
         precision = "bf16" if place.type == "cuda" else "fp32"
-    folder = checkpoint.find_folder(name)
-    if checkpoint.family(folder) == "musicgen":
+    if is_musicgen:
         return _load_musicgen(folder, name, precision, executor, place)
     pipeline = _load_etude(folder, precision, executor, place)
     # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors

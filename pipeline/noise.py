@@ -46,17 +46,20 @@ def _child(keys: Tensor, index: Tensor) -> Tensor:
     return _mix(keys + GOLDEN * (index + 1))
 
 
-def uniform(keys: Tensor, shape: Sequence[int]) -> Tensor:
+def uniform(keys: Tensor, shape: Sequence[int], first: int = 0) -> Tensor:
     """Uniform numbers [*keys.shape, *shape], each a hash of its key and its address in `shape`; never 0 or 1."""
-    for size in shape:
-        keys = _child(keys[..., None], torch.arange(size, device=keys.device))
+    for start, size in zip((first, *[0] * len(shape)), shape, strict=False):
+        keys = _child(keys[..., None], torch.arange(start, start + size, device=keys.device))
     # 23 bits and a half are exact in float32, so that no rounding can give 1.0 and with it infinite Gumbel noise
     return _shift(keys, 41).float().add_(0.5).mul_(2.0**-23)
 
 
-def gumbel(keys: Tensor, steps: Tensor, shape: Sequence[int]) -> Tensor:
-    """Gumbel noise [*keys.shape, *shape] float32 of rows with `keys`, each at its own step (or all at one)."""
-    return uniform(_child(keys, steps), shape).log_().neg_().log_().neg_()
+def gumbel(keys: Tensor, steps: Tensor, shape: Sequence[int], first: int = 0) -> Tensor:
+    """Gumbel noise [*keys.shape, *shape] float32 of rows with `keys`, each at its own step (or all at one).
+
+    The first axis of `shape` begins with index `first`.
+    """
+    return uniform(_child(keys, steps), shape, first).log_().neg_().log_().neg_()
 
 
 class GumbelNoise:

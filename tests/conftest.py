@@ -6,6 +6,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, or it has no effect
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if not os.path.exists("/dev/nvidia0"):  # no GPU: Triton's kernels run one program at a time on the CPU
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported
 
 import functools  # noqa: E402
 import socket  # noqa: E402

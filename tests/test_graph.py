@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import importlib.util
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +39,10 @@ from gen_audio.pipeline.samplers.base import Chain, Sampler, SamplingParams, bui
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the package
+
+from benchmarks import gpu, gpu_check  # noqa: E402
 
 N_Q, CARD, WIDTH, FRAMES, WINDOW, SOURCE = 3, 40, 48, 12, 7, 5
 KINDS = ("depth", "parallel", "hearing", "musicgen", "melody")
@@ -82,7 +86,7 @@ def conditions(kind: str, passes: int = 1, batch: int = 3, seed: int = 2, frames
 
 
 def graph(kind: str, precision: str = "fp32", **settings: Any) -> Graph:
-    return Graph(model(kind), precision, **settings)
+    return Graph(model(kind), precision, **{"ahead": True, **settings})
 
 
 def piece(
@@ -252,8 +256,48 @@ def test_a_piece_that_waits_is_not_disturbed() -> None:
         assert torch.equal(torch.stack([frame for who, frame in found if who is one], -1), want)
 
 
-def test_slots_are_used_again_and_rows_move_down() -> None:
+def test_a_step_that_nobody_changes_runs_before_it_is_asked_for() -> None:
+    runs = dict[bool, int]()
+    for ahead in (True, False):
+        executor = graph("musicgen", ahead=ahead)
+        seen, wrong = watched(executor), list[bool]()
+        run = executor.pool.run
+
+        def watching(held: Any, is_guessed: bool = False) -> Tensor:
+            guess = executor.pool.guess  # noqa: B023
+            if guess is not None:
+                wrong.append(not guess.is_right(held, executor.pool.told[held]))  # noqa: B023
+            return run(held, is_guessed)  # noqa: B023
+
+        executor.pool.run = watching  # type: ignore[method-assign]
+        fused = conditions("musicgen", 2)
+        found = codes(piece(executor, fused))
+        assert torch.equal(found, codes(piece(Reference(model("musicgen")), fused)))
+        runs[ahead] = len(seen)
+        # the delay of three codebooks writes special tokens into what steps 0, 1 and FRAMES have chosen
+        assert wrong == ([True] * 2 + [False] * (FRAMES - 2) + [True] if ahead else [])
+    assert runs[False] == FRAMES + N_Q - 1
+    assert runs[True] == runs[False] + 4  # three wrong guesses, and the one after the last step
+
+
+def test_guesses_disturb_no_piece_that_waits_at_its_last_position() -> None:
+    frames = 256 - N_Q + 1  # with its delay it fills a memory of 256 positions
     executor = graph("musicgen")
+    first, second = (piece(executor, conditions("musicgen", 1, 1, seed=s), seed=s, frames=frames) for s in (1, 2))
+    wanted = [
+        codes(piece(Reference(model("musicgen")), conditions("musicgen", 1, 1, seed=s), seed=s, frames=frames))
+        for s in (1, 2)
+    ]
+    found: dict[Piece, list[Tensor]] = {first: [], second: []}
+    for one, steps in ((first, frames + N_Q - 2), (second, 40), (first, 1), (second, frames + N_Q - 41)):
+        for _ in range(steps):
+            found[one] += one.take(executor.step([one.ask()])[0])
+    for made, want in zip(found.values(), wanted, strict=True):
+        assert torch.equal(torch.stack(made, -1), want)
+
+
+def test_slots_are_used_again_and_rows_move_down() -> None:
+    executor = graph("musicgen", ahead=False)
     seen = watched(executor)
     pieces = [piece(executor, conditions("musicgen", 2, 1, seed=s), seed=s) for s in range(9)]
     last = pieces[-1]
@@ -283,7 +327,7 @@ def test_a_larger_piece_makes_room_while_another_plays() -> None:
 
 
 def test_a_long_piece_goes_through_the_sizes_of_memory() -> None:
-    executor, fused = graph("musicgen"), conditions("musicgen", 2, 1)
+    executor, fused = graph("musicgen", ahead=False), conditions("musicgen", 2, 1)
     seen = watched(executor)
     wanted = codes(piece(Reference(model("musicgen")), fused, frames=300))
     assert torch.equal(codes(piece(executor, fused, frames=300)), wanted)
@@ -521,41 +565,60 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         find_device("cuda:2")
 
 
+@pytest.mark.parametrize(
+    ("asked", "where"),
+    [
+        ({}, "cuda"),
+        ({"precision": "bf16"}, "cuda"),
+        ({"precision": "int8"}, "cpu"),
+        ({"executor": "reference"}, "cpu"),
+        ({"device": "cpu"}, "cpu"),
+    ],
+)
+def test_a_gpu_is_taken_for_musicgen_if_nothing_else_is_asked_for(
+    asked: dict[str, str], where: str, tiny_musicgen: Any, nano_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, folder = sys.modules[load.__module__], str(tiny_musicgen("mono").folder)
+    seen: list[torch.device] = []
+
+    def choosing(executor: str, precision: str, device: torch.device) -> str:
+        seen.append(device)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr(module, "choose", choosing)
+    monkeypatch.setattr(module, "has_fast_gpu", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name in (folder, str(nano_model)):
+        with pytest.raises(ConfigError, match="seen"):
+            load(name, **asked)
+    assert [device.type for device in seen] == [where, "cpu"]
+
+
 # --- the check for a machine with a GPU -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def gpu_check() -> Any:
-    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parent.parent / "benchmarks" / "gpu.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_check_of_a_gpu_runs_and_finds_what_is_wrong(
-    gpu_check: Any, nano_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embedded = gpu_check.load
+def test_the_check_of_a_gpu_runs_and_finds_what_is_wrong(nano_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded = gpu.load
     monkeypatch.setattr(
-        gpu_check,
+        gpu,
         "load",
         lambda name, *rest, **more: embedded({"etude": str(nano_model)}.get(name, name), *rest, **more),
     )
-    report = gpu_check.measure("cpu", "tiny", (1, 2), (300,), frames=5, duration=1.0, together=2)
-    assert [row["ok"] for row in report["equality"]] == [True] * 6
+    report = gpu.measure("cpu", "tiny", (1, 2), (300,), frames=5, duration=1.0, together=2)
+    assert [row["ok"] for row in report["equality"]] == [True] * 12
     assert [row["rows"] for row in report["loop"]["rows"]] == [1, 2]
-    assert "0 of 6 sizes fail" in gpu_check.table(report)
+    assert "0 of 12 sizes fail" in gpu.table(report)
     monkeypatch.setattr(gpu_check, "BOUNDS", {"fp32": (1e-4, 1e-3), "bf16": (0.02, 1e-4)})  # which bf16 cannot keep
     rows = gpu_check.check(model("musicgen"), "cpu", (1,), (), 2)
-    assert [row["ok"] for row in rows] == [True, False]
+    assert [row["ok"] for row in rows] == [True, True, False, False]
 
 
 def test_the_check_of_a_gpu_says_that_there_is_none(
-    gpu_check: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gpu_check.main(tmp_path / "out", "small") == 2
+    assert gpu.main(tmp_path / "out", "small") == 2
     assert "sees no CUDA device" in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 

@@ -21,6 +21,7 @@ class Graphs:
     def __init__(self, device: torch.device | None) -> None:
         self.device = device
         self.recorded: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        self.last: torch.cuda.CUDAGraph | None = None  # what ran last
         self.pool = torch.cuda.graph_pool_handle() if device is not None else None
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
@@ -36,11 +37,18 @@ class Graphs:
         with torch.cuda.device(self.device):
             if key not in self.recorded:
                 self.recorded[key] = self._record(work)
-            self.recorded[key].replay()
+            self.last = self.recorded[key]
+            self.last.replay()
+
+    def wait(self) -> None:
+        """Wait until what was run is done."""
+        if self.device is not None:
+            torch.cuda.current_stream(self.device).synchronize()
 
     def forget(self) -> None:
         """Drop all recordings, because the tensors have moved."""
         self.recorded.clear()
+        self.last = None
 
     def _record(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.Stream()

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError
+from ...models.kernel_steps import find_kernels
 from ...models.lm import CodecLM
 from ...models.musicgen import MusicGenLM
 from ...models.slot_models import steps_of
@@ -65,6 +68,8 @@ class Graph(Executor):
         device: a CUDA device, or the CPU, where it is slow and there for tests.
         rows: of codes, to have room for from the start; it grows, but then everything is recorded anew.
         record: whether steps are recorded as CUDA graphs; None: on a CUDA device.
+        kernels: gpu_kernels; None: where they can run; False: PyTorch's operations alone.
+        ahead: whether a step begins before it is asked for; None: where steps are recorded.
 
     Raises:
         ConfigError: another precision.
@@ -81,6 +86,8 @@ class Graph(Executor):
         *,
         rows: int = 1,
         record: bool | None = None,
+        kernels: ModuleType | Literal[False] | None = None,
+        ahead: bool | None = None,
     ) -> None:
         super().__init__(lm.n_q, lm.card)
         if precision not in DTYPES:
@@ -88,10 +95,11 @@ class Graph(Executor):
         self.precision, self.device = precision, torch.device(device)
         # The matrices are read once for all pieces, and each takes memory; 16 is a guess.
         self.slots = 16 if self.device.type == "cuda" else 1
-        steps = steps_of(lm, self.device, DTYPES[precision])
+        chosen = (find_kernels(self.device) if kernels is None else kernels) or None
+        steps = steps_of(lm, self.device, DTYPES[precision], chosen)
         self.threads = 1 if isinstance(lm, CodecLM) else torch.get_num_threads()  # on a CPU, as the reference
         is_recorded = self.device.type == "cuda" if record is None else record
-        self.pool = Pool(steps, Room(rows), is_recorded)
+        self.pool = Pool(steps, Room(rows), is_recorded, chosen, ahead)
 
     @torch.inference_mode()
     def open(self, fused: Fused, choosing: Choosing, num_positions: int) -> GraphSession:
@@ -106,10 +114,10 @@ class Graph(Executor):
 
     @torch.inference_mode()
     def step(self, asked: Sequence[Asked]) -> list[Tensor]:
-        with at_most(self.threads):
-            slots = self._run(asked)
-        chosen = self.pool.chosen.cpu()  # the only wait for what a step made
-        return list(chosen[slots].split([_own(one.session).batch for one in asked]))
+        if self.device.type == "cpu":
+            with at_most(self.threads):
+                return self._run(asked)
+        return self._run(asked)
 
     @torch.inference_mode()
     def logits(self, fused: Fused, steps: Tensor) -> Tensor:
@@ -151,9 +159,9 @@ class Graph(Executor):
         if mask is not None and not torch.equal(mask.cpu(), torch.arange(length) < heard[:, None]):
             raise ConfigError("the fast loop hears sources whose filler comes last. Use the reference executor.")
         passes = len(cross) // session.batch
-        self.pool.steps.tell(session.by_slot(cross.to(self.device), passes), self.pool.slots, session.slots)
-        for slot, lengths in zip(session.slots, session.by_slot(heard, passes), strict=True):
-            self.pool.slots.heard[slot, :passes] = lengths.to(self.device)
+        which = self.pool.index(session.slots)
+        self.pool.steps.tell(session.by_slot(cross.to(self.device), passes), self.pool.slots, which)
+        self.pool.slots.heard[:, :passes].index_copy_(0, which, session.by_slot(heard, passes).to(self.device))
 
     def _read(self, session: GraphSession, x: Tensor) -> None:
         """Read known positions [B, P, S, D], some of them at a time."""
@@ -163,23 +171,24 @@ class Graph(Executor):
             self.pool.advance(session.slots, part.shape[2])
             session.position += part.shape[2]
 
-    def _run(self, asked: Sequence[Asked], forced: Tensor | None = None) -> list[int]:
-        """Run a step of some sessions; return their slots, where the pool has the codes that were chosen or forced."""
+    def _run(self, asked: Sequence[Asked], forced: Tensor | None = None) -> list[Tensor]:
+        """Run a step of some sessions; the codes [B, K] of each that were chosen or forced."""
         self.pool.close_gaps()
         sessions = [_own(one.session) for one in asked]
         slots = [slot for session in sessions for slot in session.slots]
-        turns = [session.first_step + one.step for session, one in zip(sessions, asked, strict=True)]
-        rows = torch.tensor(turns).repeat_interleave(torch.tensor([session.batch for session in sessions]))
-        self.pool.ask(slots, torch.cat([one.column for one in asked]), rows, forced)
-        self._bring_frames(asked)
-        self.pool.run(slots)
+        turns = list[int]()
+        for session, one in zip(sessions, asked, strict=True):
+            turns += [session.first_step + one.step] * session.batch
+        self.pool.ask(slots, torch.cat([one.column for one in asked]), turns, forced)
+        has_frames = self._bring_frames(asked)
+        chosen = self.pool.run(slots, is_guessed=forced is None and not has_frames)
         self.pool.advance(slots, 1)
         for session in sessions:
             session.position += 1
-        return slots
+        return list(chosen.split([session.batch for session in sessions]))
 
-    def _bring_frames(self, asked: Sequence[Asked]) -> None:
-        """Copy the conditions of frames into their slots, those of all sessions at once."""
+    def _bring_frames(self, asked: Sequence[Asked]) -> bool:
+        """Copy the conditions of frames into their slots, those of all sessions at once; whether there were any."""
         slots, rows = list[int](), list[Tensor]()
         passes, width = self.pool.slots.room.passes, self.pool.steps.width
         for one in asked:
@@ -194,6 +203,7 @@ class Graph(Executor):
             slots += session.slots
         if rows:
             self.pool.frames.index_copy_(0, self.pool.index(slots), torch.cat(rows).to(self.pool.steps.dtype))
+        return bool(rows)
 
 
 def _own(session: Session) -> GraphSession:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError
 from ...models.slot_step import Steps
 from ...models.slots import Room, Slots
-from ..noise import gumbel
+from .ahead import Coming, Guess
 from .capture import Graphs
 from .draw import Wishes
 
@@ -39,10 +41,21 @@ class Pool:
         steps: the model's step.
         room: to start with; the pool grows, and then its steps are recorded anew.
         is_recorded: whether they are recorded as CUDA graphs.
+        kernels: gpu_kernels, for the choice of codes; or None.
+        is_ahead: whether a step is begun before it is asked for, see `Guess`; None: where they are recorded.
     """
 
-    def __init__(self, steps: Steps, room: Room, is_recorded: bool) -> None:
-        self.steps, self.graphs = steps, Graphs(steps.device if is_recorded else None)
+    def __init__(
+        self,
+        steps: Steps,
+        room: Room,
+        is_recorded: bool,
+        kernels: ModuleType | None = None,
+        is_ahead: bool | None = None,
+    ) -> None:
+        self.steps, self.graphs, self.kernels = steps, Graphs(steps.device if is_recorded else None), kernels
+        self.is_ahead = (is_recorded if is_ahead is None else is_ahead) and steps.window is None
+        self.guess: Guess | None = None
         self.owners: list[HELD | None] = []  # of each slot
         self.left: list[HELD] = []  # by sessions that are gone; swept up at the next chance, not while slots move
         room = self._rounded(room)
@@ -53,13 +66,13 @@ class Pool:
         self.slots, room = slots, slots.room
         steps, device = self.steps, self.steps.device
         count, n_q = room.slots, steps.n_q
-        self.wishes = Wishes(count, room.passes, n_q, steps.card, device)
+        self.wishes = Wishes(count, room.passes, n_q, steps.card, device, self.kernels)
         self.frames = torch.zeros(count, room.passes, steps.width, device=device, dtype=steps.dtype)
         self.chosen = torch.zeros(count, n_q, device=device, dtype=torch.int64)
         self.logits = torch.zeros(count, room.passes, n_q, steps.card, device=device)
         # of each slot: the column to read, codes that are forced or -1, position, step of the piece
         self.numbers = torch.zeros(count, 2 * n_q + 2, device=device, dtype=torch.int64)
-        self.told = torch.zeros(count, 2 * n_q + 2, dtype=torch.int64, pin_memory=device.type == "cuda")
+        self.told = np.zeros((count, 2 * n_q + 2), np.int64)  # NumPy writes to it in a tenth of the time
         self.owners += [None] * (count - len(self.owners))
 
     def reserve(self, room: Room) -> None:
@@ -78,6 +91,7 @@ class Pool:
                 f"{wanted.slots} rows of {wanted.length} positions and {wanted.passes} passes of guidance do not fit "
                 f"into the memory of {self.steps.device}. Play fewer pieces together, or shorter ones."
             ) from error
+        self.guess = None
         self.graphs.forget()
         wishes, frames, told = self.wishes, self.frames, self.told
         self._make(grown)
@@ -101,6 +115,7 @@ class Pool:
         held = [slot for slot, owner in enumerate(self.owners) if owner is None][: room.slots]
         for slot in held:
             self.owners[slot] = held
+        self.guess = None
         self.slots.clear(held)
         self.frames[held] = 0
         self.told[held] = 0
@@ -140,43 +155,74 @@ class Pool:
         """Move rows on. A step in which a row takes no part writes at its next position, too, and does no harm."""
         self.told[slots, -2] += positions
 
-    def ask(self, slots: Sequence[int], columns: Tensor, turns: Tensor, forced: Tensor | None) -> None:
+    def ask(self, slots: Sequence[int], columns: Tensor, turns: Sequence[int], forced: Tensor | None) -> None:
         """Say what slots read, [n, K], at which steps of their pieces, [n], and which codes [n, K] are forced."""
         n_q = self.steps.n_q
-        self.told[slots, :n_q] = columns.cpu()
-        self.told[slots, n_q : 2 * n_q] = -1 if forced is None else forced.cpu()
+        self.told[slots, :n_q] = columns.numpy(force=True)
+        self.told[slots, n_q : 2 * n_q] = -1 if forced is None else forced.numpy(force=True)
         self.told[slots, -1] = turns
 
     # --- the step ---
 
-    def run(self, held: Sequence[int]) -> None:
-        """Run the next step of these slots; `chosen` and `logits` have what came out."""
-        count = size_of(max(held) + 1)
-        length = min(length_of(int(self.told[held, -2].max()) + 1), self.slots.room.length)
-        self._copy_in(count)
-        self.graphs.run((count, length), partial(self.step, count, length))
+    def run(self, held: Sequence[int], is_guessed: bool = False) -> Tensor:
+        """Run the next step of these slots, or take what was guessed; `logits` has their logits if nothing is.
+
+        Args:
+            held: slots that were told what to do, by `ask`.
+            is_guessed: whether the step after this may be begun.
+
+        Returns:
+            The codes [n, K] of those slots, on the CPU.
+        """
+        rows = self.told[held]
+        if self.guess is None or not self.guess.is_right(held, rows):
+            self.numbers[: len(self.told)].copy_(torch.from_numpy(self.told), non_blocking=True)
+            coming = self._start(held, rows)
+        else:
+            coming = self.guess.coming
+        self.guess = None
+        follows = None
+        if is_guessed and self.is_ahead and self._has_next():
+            self._go_on()
+            follows = self._start(held, rows, 1)
+        codes = coming.wait()[held]  # the only wait; until then `told` must not change
+        if follows is not None:
+            self.guess = Guess(held, rows, codes, follows)
+        return codes
 
     def record(self, slots: int, positions: int) -> None:
         """Run, and so record, the steps of all sizes up to so many slots and positions, the largest first."""
         lengths = {min(length_of(n), self.slots.room.length) for n in range(1, positions + 1)}
-        self._copy_in(len(self.told))
         count = size_of(slots)
         while count:
             for length in sorted(lengths, reverse=True):
                 self.graphs.run((count, length), partial(self.step, count, length))
             count //= 2
+        self.graphs.wait()
 
-    def _copy_in(self, count: int) -> None:
-        # Waits, because `told` is changed for the next step while this one runs.
-        self.numbers[:count].copy_(self.told[:count])
+    def _start(self, held: Sequence[int], rows: np.ndarray, later: int = 0) -> Coming:
+        """Begin the step that `numbers` tell, which is so many steps later than what `rows` of `told` say."""
+        count = size_of(max(held) + 1)
+        length = min(length_of(int(rows[:, -2].max()) + 1 + later), self.slots.room.length)
+        self.graphs.run((count, length), partial(self.step, count, length))
+        return Coming(self.chosen[:count])
+
+    def _has_next(self) -> bool:
+        """Whether no row would come round to its first position, which it may still need, also one that waits."""
+        taken = [slot for slot, owner in enumerate(self.owners) if owner is not None]
+        return int(self.told[taken, -2].max()) + 1 < self.slots.room.length
+
+    def _go_on(self) -> None:
+        """Let `numbers` tell the step after the one that runs, if nobody changes what it chooses."""
+        self.numbers[:, : self.steps.n_q].copy_(self.chosen)
+        self.numbers[:, -2:] += 1
 
     def step(self, count: int, length: int) -> None:
         """THE step of the first `count` slots, which look at `length` positions: from `numbers` to `chosen`."""
         steps, n_q = self.steps, self.steps.n_q
         columns, forced, last = self.numbers[:count].split((n_q, n_q, 2), 1)
         positions, turns = last.unbind(1)
-        noise = gumbel(self.wishes.keys[:count], turns, (n_q, steps.card))
         hidden = steps.step(columns, self.frames[:count], positions, self.slots, length)
-        codes, logits = steps.pick(hidden, forced, partial(self.wishes.pick, noise=noise))
+        codes, logits = steps.pick(hidden, forced, partial(self.wishes.pick, turns=turns))
         self.chosen[:count].copy_(codes)
         self.logits[:count].copy_(logits)
