@@ -10,7 +10,6 @@ from typing import Any
 
 from ..audio import Waveform
 from ..composition.arranger import arrange
-from ..composition.manner import style_of
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, plan_music
@@ -21,7 +20,7 @@ from ..errors import ConfigError
 from . import sidecar
 from .agreement import heed_negative
 from .commands import read_params, read_plan, report
-from .mixer import HEADROOM, mix, place
+from .mixer import HEADROOM, mix_plan, place
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
 from .params import GenerationParams, check_prompt
 
@@ -54,8 +53,7 @@ def compose(options: Mapping[str, Any]) -> None:
     clock = time.perf_counter()
     stems = renderer.render(score)
     rate = renderer.sample_rate
-    mixed = mix(stems, score.tracks, style_of(plan).effects, sample_rate=rate, seed=plan.seed)
-    waveform = Waveform(mixed, rate).normalise(params.loudness)
+    waveform = Waveform(mix_plan(plan, stems, score.tracks, sample_rate=rate), rate).normalise(params.loudness)
     timings["render"] = time.perf_counter() - clock
 
     placed = {t.role: Waveform(place(stems[t.role], t) * HEADROOM, rate) for t in score.tracks}
