@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +83,10 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
 
 def _audible(score: Score, params: GenerationParams) -> Score:
     """Leave out what --without names; a plan that was read may still hold it."""
-    tracks = tuple(track for track in score.tracks if not params.is_silent(track.role, track.program))
-    if not tracks:
+    audible = score.without(params.silent_roles({track.role: track.program for track in score.tracks}))
+    if not audible.tracks:
         raise ConfigError("The plan has no role left to play. Take one role out of --without.")
-    return replace(score, tracks=tracks)
+    return audible
 
 
 def _check_others(others: list[Path], target: Target, inputs: list[Path], *, overwrite: bool) -> None:

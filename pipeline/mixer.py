@@ -40,7 +40,10 @@ def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndar
 
 
 def whole_band(tracks: Sequence[Track]) -> Track:
-    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs."""
+    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs.
+
+    `tracks` are those that play; one that is silenced must not make the others wetter or drier.
+    """
     send = sum(track.reverb_send for track in tracks) / max(1, len(tracks))
     return Track(MIX, 0, (), reverb_send=send)
 

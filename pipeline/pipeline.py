@@ -131,6 +131,7 @@ class Pipeline:
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
         piece = self.perform(score, plan, text, params, seed)
+        played = score.without(params.silent_roles(plan.instruments))
         clock.stop("compose")
 
         def finish(codes: Tensor) -> Generation:
@@ -138,8 +139,8 @@ class Pipeline:
             rows = dict(zip([MIX] if params.as_mix else self.roles(score, params), codes, strict=True))
             stems = self.decode(rows, plan.duration)
             clock.stop("decode")
-            waveform = self.mix(stems, score, plan).normalise(params.loudness)
-            placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, score)}
+            waveform = self.mix(stems, played, plan).normalise(params.loudness)
+            placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, played)}
             clock.stop("mix")
             return Generation(
                 prompt=prompt,
@@ -287,6 +288,6 @@ class Pipeline:
         return Waveform(place(stem.samples, track) * HEADROOM, self.sample_rate)
 
     def mix(self, stems: Mapping[str, Waveform], score: Score, plan: MusicalPlan) -> Waveform:
-        """Mix stems to stereo with the plan's effects."""
+        """Mix stems, or one row that played all tracks of the score, to stereo with the plan's effects."""
         sounds, tracks = {role: stem.samples for role, stem in stems.items()}, self._tracks(stems, score)
         return Waveform(mix_plan(plan, sounds, tracks, sample_rate=self.sample_rate), self.sample_rate)
