@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 __all__ = ["MIX", "PITCHED_ROLES", "ROLES", "Note", "Score", "Track"]
 
@@ -49,3 +50,7 @@ class Score:
     @property
     def seconds_per_beat(self) -> float:
         return 60.0 / self.tempo
+
+    def without(self, roles: Collection[str]) -> Score:
+        """The same piece with some roles silent; what the others play does not change."""
+        return replace(self, tracks=tuple(track for track in self.tracks if track.role not in roles))

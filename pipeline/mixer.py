@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..composition import effects as fx
+from ..composition.manner import style_of
+from ..composition.plan import MusicalPlan
 from ..composition.score import MIX, Track
 from .blockwise import blockwise
 
-__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place", "whole_band"]
+__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_plan", "mix_stream", "place", "whole_band"]
 
 FADE = 0.05  # seconds from one scene to the next
 TREBLE_HZ = 2000.0  # above which an expression's treble is raised or lowered
@@ -38,7 +40,10 @@ def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndar
 
 
 def whole_band(tracks: Sequence[Track]) -> Track:
-    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs."""
+    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs.
+
+    `tracks` are those that play; one that is silenced must not make the others wetter or drier.
+    """
     send = sum(track.reverb_send for track in tracks) / max(1, len(tracks))
     return Track(MIX, 0, (), reverb_send=send)
 
@@ -67,6 +72,16 @@ def mix(
         [2, L] float32 with a peak of at most 0.98.
     """
     return _finish(_wet(stems, tracks, effects, sample_rate, seed), 0, effects, sample_rate, seed)
+
+
+def mix_plan(
+    plan: MusicalPlan, stems: Mapping[str, np.ndarray], tracks: Sequence[Track], *, sample_rate: int
+) -> np.ndarray:
+    """Mix the stems of a plan as `mix` does, with its style's effects and what mood, blend and fade-out make of them.
+
+    Whatever is compared with a model's sound must come through here, as that sound does.
+    """
+    return mix(stems, tracks, style_of(plan).effects, sample_rate=sample_rate, seed=plan.seed)
 
 
 def _wet(

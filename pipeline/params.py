@@ -192,6 +192,10 @@ class GenerationParams:
                 return True
         return False
 
+    def silent_roles(self, instruments: Mapping[str, int]) -> list[str]:
+        """The roles of a plan's instruments (role -> program) that shall not be heard."""
+        return [role for role, program in instruments.items() if self.is_silent(role, program)]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the plan left out: it has its own place in the sidecar."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "plan"}

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from gen_audio.codecs.spectral import Spectral
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
-from benchmarks import cells, engine, one_cell, tables  # noqa: E402
+from benchmarks import cells, engine, mood_report, one_cell, tables, wider_band  # noqa: E402
 from benchmarks.limits import bytes_of_step  # noqa: E402
 from benchmarks.stopwatch import Stopwatch  # noqa: E402
 
@@ -130,3 +133,29 @@ def test_the_stopwatch_counts_a_stage_once_and_generators_too() -> None:
     result, seconds = clock.run(work)
     assert result == 5
     assert 0.04 <= seconds["decode"] <= seconds["whole"] - 0.05
+
+
+def timbres(count: int, drums: float) -> dict[int, dict[str, Any]]:
+    rng = np.random.default_rng(count)
+    return {number: {"timbre": [*rng.normal(size=60), *rng.normal(drums, 0.3, 8)]} for number in range(1, count)}
+
+
+def test_drums_are_heard_by_what_was_learnt_from_other_notes() -> None:
+    # nothing but chance tells these two apart, so whoever is right about them has seen them before
+    heard = mood_report.hear_drums({"plain": timbres(60, 0), "drumless": timbres(61, 0), "negative": timbres(62, 0)})
+    right = np.concatenate((heard["plain"], ~heard["drumless"]))
+    assert 0.3 < right.mean() < 0.7 and len(heard["negative"]) == 61
+    heard = mood_report.hear_drums({"plain": timbres(60, 1), "drumless": timbres(61, 0), "negative": timbres(62, 0)})
+    assert heard["plain"].mean() > 0.9 > 0.2 > heard["negative"].mean()
+
+
+def test_a_wider_codec_has_the_frames_and_the_weights_of_the_narrow_one() -> None:
+    small = {"width": 32, "latent_width": 8, "vocoder_width": 32}
+    narrow = Spectral(num_bands=40, **small).eval()
+    wide = wider_band.codec_at(48000, narrow, **small)
+    codes = torch.randint(0, narrow.card, (1, narrow.n_q, 30))
+    assert (wide.frame_rate, wide.hop_length, wide.num_bands) == (narrow.frame_rate, 1920, 47)
+    assert wide.decode(codes).shape[-1] == 2 * narrow.decode(codes).shape[-1]
+    mels = [codec.mel_from_latent(codec.quantiser.decode(codes))[0] for codec in (narrow, wide)]
+    assert torch.allclose(mels[0], mels[1][..., :40], atol=1e-5) and not mels[1][..., 40:].any()
+    assert 0 < wider_band.mebibytes(narrow, ["codec.decoder."]) < wider_band.mebibytes(wide, ["codec.decoder."])
