@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .tempo_map import TempoMap
+
 __all__ = ["MIX", "PITCHED_ROLES", "ROLES", "Note", "Score", "Track"]
 
 ROLES = ("drums", "bass", "chords", "lead", "pad", "colour")
@@ -39,13 +41,9 @@ class Track:
 
 @dataclass(frozen=True)
 class Score:
-    """A whole arranged piece at one tempo."""
+    """A whole arranged piece."""
 
-    tempo: float  # beats (quarter notes) per minute
+    tempo_map: TempoMap  # the second of every beat
     beats_per_bar: int
     duration: float  # seconds, the ring of the last chord included
     tracks: tuple[Track, ...]
-
-    @property
-    def seconds_per_beat(self) -> float:
-        return 60.0 / self.tempo
