@@ -27,8 +27,10 @@ from gen_audio.conditioning.notes import note_array
 from gen_audio.conditioning.plan import plan_frames
 from gen_audio.errors import ConfigError
 from gen_audio.evaluation.control import chord_track
+from gen_audio.pipeline.batch.columns import plain as column
 from gen_audio.pipeline.composing import make_plan
 from gen_audio.pipeline.params import GenerationParams, resolve_params
+from gen_audio.pipeline.sidecar import facts
 
 RATE = 25.0  # frames a second
 C_MAJOR = Key.parse("C major")
@@ -165,6 +167,22 @@ def test_a_change_while_it_plays_comes_at_a_bar_line_of_the_map(plan: MusicalPla
     assert (rest.rubato, rest.ritardando > 0) == (1.0, True)
     assert revise(plan, line, read_wishes("with drums"), plan.duration - line).tempo_map.is_steady
     assert revise(plan, line, Wishes(rubato=0.3), plan.duration - line).rubato == 0.3
+
+
+def test_the_sidecar_says_when_every_beat_falls_where_the_tempo_moves(plan: MusicalPlan) -> None:
+    def beats(plan: MusicalPlan | None) -> Any:
+        said: dict[str, Any] = dict.fromkeys(("parameters", "timings", "provenance", "audio"), {})
+        return facts(kind="composed", prompt="x", seed=0, model=None, plan=plan, **said)["beats"]
+
+    assert beats(plan) == [pytest.approx(second, abs=0.001) for second in plan.beat_times]
+    assert beats(replace(plan, rubato=0.0, ritardando=0.0)) is None and beats(None) is None
+
+
+def test_a_manifest_says_it_in_words_of_its_own() -> None:
+    assert column("rubato", "0.5", Path()) == 0.5
+    assert (column("ritardando", "false", Path()), column("ritardando", 1, Path())) == (False, True)
+    with pytest.raises(ConfigError, match="ritardando is 'maybe'; it must be true or false"):
+        column("ritardando", "maybe", Path())
 
 
 # --- who decides ---------------------------------------------------------------------------------------------------
