@@ -31,6 +31,8 @@ class Attributes:
     mood: str | None = None  # names with commas
     instruments: Sequence[str] = ()
     only: bool = False  # nobody plays but these instruments
+    rubato: float | None = None  # 0..1
+    ritardando: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Constraints:
     seed: int = 0
     sections: Sequence[str] = ()  # names in order
     only: bool = False  # nobody plays but `instruments`
+    rubato: float | None = None  # 0 steady .. 1
+    ritardando: bool | None = None  # whether the last bar slows down
 
     def __post_init__(self) -> None:
         for name in ("chords", "instruments", "without", "sections", "avoid_styles", "avoid_moods"):
@@ -65,6 +69,8 @@ class Constraints:
             object.__setattr__(self, name, tuple(value or ()))
         check_number("tempo", self.tempo, SLOWEST, FASTEST)
         check_number("duration", self.duration, 0.0, LONGEST)
+        check_number("rubato", self.rubato, 0.0, 1.0)
+        need(self.ritardando in (None, True, False), f"ritardando: {self.ritardando!r} must be true or false.")
         need(self.duration is None or self.duration > 0, "duration: 0 s is nothing. Ask for more than 0.")
         is_count = isinstance(self.bars, int) and not isinstance(self.bars, bool) and 1 <= self.bars <= MOST_BARS
         need(self.bars is None or is_count, f"bars: {self.bars!r} must be a whole number from 1 to {MOST_BARS}.")

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import AudioError, MissingExtraError
 from .score import Note, Score, Track
+from .tempo_map import TempoMap
 
 __all__ = ["FONT_LICENCE", "FONT_NAME", "FONT_SHA256", "Renderer", "find_font"]
 
@@ -102,14 +103,14 @@ class Renderer:
             AudioError: the synthesizer returned infinities, as a few programs of some fonts do.
         """
         length = round(score.duration * self.sample_rate)
-        return {track.role: self._play(track, score.seconds_per_beat, length) for track in score.tracks}
+        return {track.role: self._play(track, score.tempo_map, length) for track in score.tracks}
 
-    def _play(self, track: Track, seconds_per_beat: float, length: int) -> np.ndarray:
+    def _play(self, track: Track, tempo_map: TempoMap, length: int) -> np.ndarray:
         where = (self.font, self.sample_rate, track.is_drums, track.program)
         if not track.is_drums and track.program in UNEVEN_PROGRAMS:
-            sound = _render_levelled(*where[:2], track.program, track.notes, seconds_per_beat, length)
+            sound = _render_levelled(*where[:2], track.program, track.notes, tempo_map, length)
         else:
-            sound = _render_notes(*where, track.notes, seconds_per_beat, length) * _gain(*where)
+            sound = _render_notes(*where, track.notes, tempo_map, length) * _gain(*where)
         if not np.isfinite(sound).all():
             raise AudioError(
                 f"the synthesizer gave infinities for program {track.program} of role {track.role}. Choose another."
@@ -118,7 +119,7 @@ class Renderer:
 
 
 def _render_levelled(
-    font: Path, sample_rate: int, program: int, notes: tuple[Note, ...], seconds_per_beat: float, length: int
+    font: Path, sample_rate: int, program: int, notes: tuple[Note, ...], tempo_map: TempoMap, length: int
 ) -> np.ndarray:
     """Play an uneven program: notes that need the same gain, to 2 dB, share a pass; [2, length]."""
     groups: dict[int, list[Note]] = {}
@@ -130,7 +131,7 @@ def _render_levelled(
         groups.setdefault(round(gain / LEVEL_STEP_DB), []).append(moved)
     sound = np.zeros((2, length), np.float32)
     for step, group in sorted(groups.items()):
-        part = _render_notes(font, sample_rate, False, program, tuple(group), seconds_per_beat, length)
+        part = _render_notes(font, sample_rate, False, program, tuple(group), tempo_map, length)
         sound += part * np.float32(10 ** (step * LEVEL_STEP_DB / 20))
     return sound
 
@@ -139,7 +140,7 @@ def _render_levelled(
 def _note_level(font: Path, sample_rate: int, program: int, pitch: int, velocity: int) -> float:
     """Level in dB of the first 0.4 s of one note; no lower than -90."""
     sound = _render_notes(
-        font, sample_rate, False, program, (Note(0.0, 1.0, pitch, velocity),), 0.4, sample_rate * 2 // 5
+        font, sample_rate, False, program, (Note(0.0, 1.0, pitch, velocity),), TempoMap(150.0), sample_rate * 2 // 5
     )
     return float(max(-90.0, 20 * np.log10(np.sqrt(np.mean(np.square(sound, dtype=np.float64))) + 1e-12)))
 
@@ -153,7 +154,7 @@ def _gain(font: Path, sample_rate: int, is_drums: bool, program: int) -> np.floa
     else:
         low = 36 if 32 <= program <= 39 else 60  # basses are heard low
         notes = tuple(Note(beat, 0.9, low + step, 90) for beat, step in enumerate((0, 4, 7, 12)))
-    sound = _render_notes(font, sample_rate, is_drums, program, notes, 0.5, 2 * sample_rate)
+    sound = _render_notes(font, sample_rate, is_drums, program, notes, TempoMap(120.0), 2 * sample_rate)
     level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
     return np.float32(ACTIVE_RMS / level) if np.isfinite(level) and level > 1e-5 else np.float32(1.0)
 
@@ -164,7 +165,7 @@ def _render_notes(
     is_drums: bool,
     program: int,
     notes: tuple[Note, ...],
-    seconds_per_beat: float,
+    tempo_map: TempoMap,
     length: int,
 ) -> np.ndarray:
     """Drive the synthesizer from event to event, to the sample: [2, length] float32."""
@@ -176,8 +177,8 @@ def _render_notes(
     synth.program_select(channel, number, 128 if is_drums else 0, program, is_drums)
     events = []
     for note in notes:
-        start = round(note.start * seconds_per_beat * sample_rate)
-        stop = max(round((note.start + note.duration) * seconds_per_beat * sample_rate), start + 1)
+        start = round(tempo_map.seconds(note.start) * sample_rate)
+        stop = max(round(tempo_map.seconds(note.start + note.duration) * sample_rate), start + 1)
         events += [(stop, 0, note.pitch, 0), (start, 1, note.pitch, note.velocity)]  # at one sample, ends come first
     sound, now = np.zeros((length, 2), np.float32), 0
     for sample, is_on, pitch, velocity in sorted(events):

@@ -14,7 +14,7 @@ from .blending import Blend
 from .casting import Cast
 from .manner import style_of
 from .plan import METERS, MusicalPlan
-from .planner import Constraints, plan_music
+from .planner import Attributes, Constraints, plan_music
 from .prompt import parse_prompt
 from .score import ROLES
 from .theory import MODES, Key
@@ -41,6 +41,8 @@ class Wishes:
     instruments: Sequence[str] = ()  # who joins, or takes over a role
     without: Sequence[str] = ()  # roles or instruments that leave
     only: bool = False  # all but `instruments` leave
+    rubato: float | None = None
+    ritardando: bool | None = None
 
 
 def read_wishes(prompt: str) -> Wishes:
@@ -62,6 +64,8 @@ def read_wishes(prompt: str) -> Wishes:
         "instruments": facts.instruments,
         "without": facts.without,
         "only": facts.only,
+        "rubato": facts.rubato,
+        "ritardando": facts.ritardando,
     }
     mood = ", ".join(facts.moods) or None
     return Wishes(tempo=facts.tempo, pace=pace, key=facts.key, meter=meter, mood=mood, **said)  # type: ignore[arg-type]
@@ -69,8 +73,8 @@ def read_wishes(prompt: str) -> Wishes:
 
 def next_bar(plan: MusicalPlan, second: float) -> float | None:
     """The first bar line after a second, both counted from the plan's beginning; None if no further bar begins."""
-    number = math.floor(second / plan.seconds_per_bar + 1e-9) + 1
-    return number * plan.seconds_per_bar if number < plan.num_bars else None
+    number = math.floor(plan.bar_at(second) + 1e-9) + 1
+    return plan.second_of_bar(number) if number < plan.num_bars else None
 
 
 def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> MusicalPlan:
@@ -103,12 +107,16 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
     if not chords and not is_other_style and (key, meter) == (str(Key.parse(plan.key)), plan.meter):
         chords = _chords_from(plan, start)[:bars]
     told: dict[str, Any] = {"tempo": tempo, "key": key, "meter": meter, "chords": chords, "sections": names}
+    told |= {"rubato": wishes.rubato, "ritardando": wishes.ritardando}
     if is_other_style:
         return _in_other_style(wishes, Constraints(duration=duration, seed=plan.seed, mood=mood, **told))
     programs, reason = _cast(plan, wishes)
     drums = ("drums",) if "drums" in programs else ()  # for the groove; who plays is known
     told |= {"style": plan.style, "blend": plan.blend, "mood": mood, "instruments": drums}
-    revised = plan_music(None, Constraints(duration=duration, seed=plan.seed, **told))
+    if wishes.rubato is None:
+        told["rubato"] = 0.0 if drums else plan.rubato
+    slows = Attributes(ritardando=bool(plan.ritardando) and not drums)  # if there is time for it
+    revised = plan_music(slows, Constraints(duration=duration, seed=plan.seed, **told))
     is_same_groove = drums and plan.groove and meter == plan.meter
     return replace(
         revised,
@@ -151,13 +159,13 @@ def _tempo(plan: MusicalPlan, wishes: Wishes, is_other_style: bool) -> float | N
 
 def _names_from(plan: MusicalPlan, start: float) -> tuple[str, ...]:
     """Names of the sections that have a bar from second `start` on."""
-    number = round(start / plan.seconds_per_bar)
+    number = round(plan.bar_at(start))
     return tuple(dict.fromkeys(bar.section.name for bar in plan.bars[number:]))
 
 
 def _chords_from(plan: MusicalPlan, start: float) -> tuple[str, ...]:
     """Chords of the bars from second `start` on."""
-    number = round(start / plan.seconds_per_bar)
+    number = round(plan.bar_at(start))
     return tuple(" ".join(map(str, bar.chords)) for bar in plan.bars[number:])
 
 

@@ -39,6 +39,10 @@ def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
         said.append(("mood", params.mood, plan.mood or "none"))
     if params.tempo is not None:
         said.append(("tempo", float(params.tempo), float(plan.tempo)))
+    if params.rubato is not None:
+        said.append(("rubato", float(params.rubato), float(plan.rubato)))
+    if params.ritardando is not None:
+        said.append(("ritardando", params.ritardando, plan.ritardando > 0))
     if params.key is not None:
         said.append(("key", str(Key.parse(params.key)), str(Key.parse(plan.key))))
     if params.meter is not None:

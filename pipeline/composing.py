@@ -77,6 +77,8 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
         mood=", ".join(facts.moods) or None,
         instruments=facts.instruments,
         only=facts.only,
+        rubato=facts.rubato,
+        ritardando=facts.ritardando,
     )
     return plan_music(said, params.constraints)
 

@@ -233,7 +233,7 @@ def _wish(prompt: str | None, plan: MusicalPlan | None, wishes: Mapping[str, Any
 
 def _fitted(plan: MusicalPlan, rest: float) -> MusicalPlan:
     """The plan, its last chord ringing until the end of the piece."""
-    music = plan.num_bars * plan.seconds_per_bar
+    music = plan.second_of_bar(plan.num_bars)
     if music > rest + 1e-6:
         raise ConfigError(
             f"the plan's {plan.num_bars} bars last {music:.1f} s, but {rest:.1f} s are left from the next bar on. "

@@ -78,6 +78,8 @@ class GenerationParams:
     style: str | None = None  # one, or a blend: "70% jazz, 30% house"
     mood: str | None = None  # names with commas
     tempo: float | None = None  # beats (quarter notes) per minute
+    rubato: float | None = None  # how freely the tempo moves: 0 steady .. 1
+    ritardando: bool | None = None  # whether the last bar slows down
     key: str | None = None  # "A minor", "F# dorian"
     meter: str | None = None
     chords: tuple[str, ...] | None = None  # one entry a bar, "Am7", or "Dm7 G7" for two in it; repeated
@@ -113,6 +115,9 @@ class GenerationParams:
         check_number("guidance_scale", self.guidance_scale, 0.0, 100.0)
         check_number("plan_guidance", self.plan_guidance, 0.0, 100.0)
         check_number("tempo", self.tempo, 30.0, 300.0, unit=" BPM")
+        check_number("rubato", self.rubato, 0.0, 1.0)
+        if self.ritardando not in (None, True, False):
+            raise ConfigError(f"ritardando is {self.ritardando!r}; it must be true or false.")
         check_integer("bars", self.bars, 1, 2000)
         if self.loudness not in ("peak", "none"):
             if isinstance(self.loudness, str):
@@ -166,7 +171,8 @@ class GenerationParams:
     def constraints(self) -> Constraints:
         """The musical wishes, as the planner takes them; for item i of several, replace the seed."""
         names = ("tempo", "key", "meter", "chords", "instruments", "style", "mood", "bars", "duration", "sections")
-        wishes = {name: getattr(self, name) for name in (*names, "seed") if getattr(self, name) is not None}
+        free = ("rubato", "ritardando", "seed")
+        wishes = {name: getattr(self, name) for name in (*names, *free) if getattr(self, name) is not None}
         avoided = self.avoided
         return Constraints(
             **wishes,

@@ -25,6 +25,7 @@ from ..composition.planner import Attributes, Constraints, plan_music
 from ..composition.renderer import Renderer
 from ..composition.score import MIX, Score, Track
 from ..composition.style import load_style, style_names
+from ..conditioning.notes import note_array
 from ..errors import AudioError, ConfigError
 from ..pipeline.mixer import dry_mix
 
@@ -53,9 +54,7 @@ class Piece:
 
 def note_table(track: Track, score: Score) -> np.ndarray:
     """Notes of one track as [n, 4] float32: start and duration in seconds, pitch, velocity."""
-    beat = score.seconds_per_beat
-    rows = [(n.start * beat, n.duration * beat, n.pitch, n.velocity) for n in track.notes]
-    return np.array(rows, np.float32).reshape(-1, 4)
+    return note_array(track.notes, score.tempo_map)
 
 
 def draw_plan(rng: random.Random, seconds: tuple[float, float]) -> MusicalPlan:
