@@ -9,6 +9,7 @@ from dataclasses import replace
 from .blending import Blend, join_styles
 from .casting import Cast, pick
 from .constraints import Attributes, Constraints, check_number, need
+from .effect_choice import draw_effects
 from .form import build_sections, infer_key, progressions_of
 from .harmony import KEY_CHANGE
 from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
@@ -47,6 +48,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     devices = _devices(heard, hard, style)
     sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng, devices)
     decisions |= told
+    effects, decisions["effects"] = draw_effects(style.effect_ranges, hard.seed, hard.effects)
     fade_out, decisions["fade_out"] = _choose_fade(hard, timing.duration)
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
@@ -63,6 +65,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         mood=mood,
         blend=blend,
         expression=cues.expression,
+        effects=effects,
         fade_out=fade_out,
         seed=hard.seed,
         decisions=decisions,

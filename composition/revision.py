@@ -115,9 +115,10 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
+        effects=plan.effects,
         fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
-        decisions={**revised.decisions, "instruments": reason},
+        decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before"},
     )
 
 

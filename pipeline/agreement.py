@@ -7,7 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..composition.blending import Blend
+from ..composition.effect_choice import USUAL, read_effects
 from ..composition.instruments import find_instrument, instrument_family
+from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.theory import Chord, Key
 from ..errors import ConfigError
@@ -51,6 +53,9 @@ def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
         said.append(("chords", " ".join(wanted[i % len(wanted)] for i in range(len(bars))), " ".join(bars)))
     if params.sections is not None:
         said.append(("sections", " ".join(params.sections), " ".join(section.name for section in plan.sections)))
+    planned_effects = style_of(plan).effects
+    for name, value in read_effects(params.effects).items() if params.effects is not None else ():
+        said.append((f"effects ({name})", value, planned_effects.get(name, USUAL.get(name, 0.0))))
     for name in params.instruments or ():
         role, program = find_instrument(name)
         if plan.instruments.get(role) not in instrument_family(name):

@@ -67,6 +67,7 @@ def play(
     without: options.Without = None,
     negative_prompt: options.NegativePrompt = None,
     sections: options.Sections = None,
+    effects: options.Effects = None,
     bars: options.Bars = None,
     plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     melody: Annotated[
@@ -128,6 +129,7 @@ def compose(
     without: options.Without = None,
     negative_prompt: options.NegativePrompt = None,
     sections: options.Sections = None,
+    effects: options.Effects = None,
     bars: options.Bars = None,
     from_plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     soundfont: Annotated[Path | None, option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,
