@@ -58,7 +58,7 @@ def find_font(path: str | Path | None = None) -> Path:
             if place.is_file():
                 return place
         also = f" here or in {', '.join(FOLDERS)}" if is_bare else ""
-        raise MissingExtraError(f"the SoundFont {named} does not exist{also}. {HOW}")
+        raise MissingExtraError(f"the SoundFont {named} does not exist{also}. Name one that is there. {HOW}")
     for folder in FOLDERS:
         if (Path(folder) / FONT_NAME).is_file():
             return Path(folder) / FONT_NAME

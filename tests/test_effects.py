@@ -105,6 +105,8 @@ def test_a_change_while_it_plays_keeps_the_effects_unless_the_style_changes() ->
     plan = plan_music(Attributes(style="lofi"), Constraints(seed=3, duration=30.0, effects={"vinyl": 0.9}))
     assert revise(plan, 0.0, Wishes(pace=1.2), 20.0).effects == plan.effects
     assert revise(plan, 0.0, Wishes(style="techno"), 20.0).effects == planned("techno", 3).effects
+    told = revise(plan, 0.0, Wishes(style="techno", effects={"delay": 0.9}), 20.0)
+    assert told.effects == {**planned("techno", 3).effects, "delay": 0.9}
 
 
 def test_words_for_effects_are_read() -> None:

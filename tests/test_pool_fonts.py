@@ -67,7 +67,7 @@ def test_what_cannot_be_meant_is_refused(paths: list[str], tmp_path: Path) -> No
     for share in (0, -1, True, "half"):
         with pytest.raises(ConfigError, match="it must be a number above 0"):
             read_fonts({"fonts": {a: 1, b: share}})
-    with pytest.raises(MissingExtraError, match=r"nowhere\.sf3 does not exist here or in .*Get "):
+    with pytest.raises(MissingExtraError, match=r"nowhere\.sf3 does not exist here or in .*Name one that is there"):
         read_fonts({"fonts": [a, "nowhere.sf3"]})
 
 
