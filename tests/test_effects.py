@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import gen_audio
 import numpy as np
 import pytest
 import yaml
@@ -107,6 +108,14 @@ def test_a_change_while_it_plays_keeps_the_effects_unless_the_style_changes() ->
     assert revise(plan, 0.0, Wishes(style="techno"), 20.0).effects == planned("techno", 3).effects
     told = revise(plan, 0.0, Wishes(style="techno", effects={"delay": 0.9}), 20.0)
     assert told.effects == {**planned("techno", 3).effects, "delay": 0.9}
+
+
+def test_effects_said_for_a_stream_stay_in_another_style() -> None:
+    stream = gen_audio.load("etude").stream("house", duration=6.0, seed=1, effects="dry")
+    next(iter(stream))
+    stream.change(style="techno")
+    changed = stream.facts()["provenance"]["changes"][0]["plan"]
+    assert changed["style"] == "techno" and {name: changed["effects"][name] for name in DRY} == DRY
 
 
 def test_words_for_effects_are_read() -> None:
