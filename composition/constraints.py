@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError
 from .blending import Blend
 from .casting import check_names
+from .effect_choice import check_effects
 from .moods import read_moods
 from .plan import METERS, SECTION_NAMES
 from .style import load_style
@@ -52,6 +54,7 @@ class Constraints:
     style: str | None = None  # one, or a blend: "70% jazz, 30% house"
     blend: Mapping[str, str] | None = None  # parts that other styles than `style` give, if they are dealt already
     mood: str | None = None  # names with commas
+    effects: Mapping[str, Any] | None = None  # effect -> value; the others are drawn from what the style allows
     avoid_styles: Sequence[str] = ()
     avoid_moods: Sequence[str] = ()
     bars: int | None = None
@@ -85,6 +88,7 @@ class Constraints:
         check_names(self.without)
         if self.key is not None:
             Key.parse(self.key)
+        check_effects(self.effects or {})
         self._check_taste()
 
     def _check_taste(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from .effect_choice import check_effects
 from .score import ROLES
 from .tempo_map import Place, TempoMap, breathe
 from .theory import Chord, Key
@@ -18,7 +19,7 @@ __all__ = ["EXPRESSION", "METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Secti
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
 SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
-VERSION = 3  # since 2 there are `blend`, `expression` and `fade_out`, since 3 `rubato` and `ritardando`; all optional
+VERSION = 3  # came later, optional: with 2 `blend`, `expression`, `fade_out`; with 3 `effects`, `rubato`, `ritardando`
 EXPRESSION = {  # what a mood changes when the plan is played -> lowest and highest value
     "register": (-24, 24),  # semitones by which the lead is moved
     "density": (-1, 1),  # of the way to the style's patterns with the fewest or the most notes
@@ -90,6 +91,7 @@ class MusicalPlan:
     mood: str = ""  # names with commas; empty if nobody asked for one
     blend: dict[str, str] = field(default_factory=dict)  # part of the music -> another style, which gives it
     expression: dict[str, float] = field(default_factory=dict)  # see EXPRESSION; what is left out stays as it is
+    effects: dict[str, Any] = field(default_factory=dict)  # see EFFECTS; what is left out is the style's own
     fade_out: float = 0.0  # seconds at the end of `duration` in which the whole mix falls silent
     rubato: float = 0.0  # how freely the tempo moves within a phrase: 0 steady .. 1, see tempo_map.py
     ritardando: float = 0.0  # share of the tempo that is lost by the end of the last bar
@@ -132,6 +134,10 @@ class MusicalPlan:
             _need(
                 _is_number(value) and low <= value <= high, f"expression: {name} {value!r} must be {low:g} to {high:g}."
             )
+        try:
+            check_effects(self.effects)
+        except ConfigError as error:
+            raise ConfigError(f"plan: effects: {error}") from None
         for name, sentence in self.decisions.items():
             _need(isinstance(sentence, str), f"decisions: {name} is {sentence!r}, and must be a text.")
         try:
@@ -223,7 +229,7 @@ class MusicalPlan:
         )
         required = ("style", "tempo", "meter", "key", "sections", "instruments", "duration")
         _check_keys("", values, {f.name for f in fields(cls)}, required)
-        for name in ("instruments", "blend", "expression", "decisions"):
+        for name in ("instruments", "blend", "expression", "effects", "decisions"):
             _need(isinstance(values.get(name, {}), dict), f"{name}: it must be a mapping.")
         _need(isinstance(values["sections"], list), "sections: it must be a list.")
         values["sections"] = tuple(_read_section(item) for item in values["sections"])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from .blending import Blend, join_styles
 from .casting import Cast, pick
 from .constraints import Attributes, Constraints, check_number, need
+from .effect_choice import draw_effects
 from .form import build_sections, infer_key, progressions_of
 from .harmony import KEY_CHANGE
 from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
@@ -53,6 +54,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     ritardando, decisions["ritardando"] = choose_ritardando(
         heard, hard, style, programs, timing, METERS[meter], sections, rubato
     )
+    effects, decisions["effects"] = draw_effects(style.effect_ranges, hard.seed, hard.effects)
     fade_out, decisions["fade_out"] = _choose_fade(hard, timing.duration)
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
@@ -69,6 +71,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         mood=mood,
         blend=blend,
         expression=cues.expression,
+        effects=effects,
         fade_out=fade_out,
         rubato=rubato,
         ritardando=ritardando,

@@ -24,6 +24,7 @@ FONT_LICENCE = "MIT"
 FONT_SHA256 = "916aaca6b0eb9f9083eb42399614acb2ff4ec72ce28dffff1814592a9696b479"
 FOLDERS = (
     "/usr/share/sounds/sf3",
+    "/usr/share/sounds/sf2",
     "/usr/share/soundfonts",
     "/usr/local/share/soundfonts",
     "/opt/homebrew/share/soundfonts",
@@ -44,23 +45,28 @@ LEVEL_STEP_DB = 2.0
 
 
 def find_font(path: str | Path | None = None) -> Path:
-    """Find the SoundFont: `path`, else the variable GEN_AUDIO_SOUNDFONT, else the usual folders.
+    """Find the SoundFont: `path`, else the variable GEN_AUDIO_SOUNDFONT, else the usual one in the usual folders.
+
+    A path that is a bare file name, and no file here, is looked for in the usual folders, too.
 
     Raises:
         MissingExtraError: there is none, or the one named does not exist.
     """
     named = path or os.environ.get("GEN_AUDIO_SOUNDFONT")
     if named:
-        if not Path(named).is_file():
-            raise MissingExtraError(f"the SoundFont {named} does not exist. {HOW}")
-        return Path(named)
+        is_bare = Path(named).name == str(named)
+        for place in (Path(named), *(Path(folder) / named for folder in FOLDERS if is_bare)):
+            if place.is_file():
+                return place
+        also = f" here or in {', '.join(FOLDERS)}" if is_bare else ""
+        raise MissingExtraError(f"the SoundFont {named} does not exist{also}. Name one that is there. {HOW}")
     for folder in FOLDERS:
         if (Path(folder) / FONT_NAME).is_file():
             return Path(folder) / FONT_NAME
     raise MissingExtraError(f"no SoundFont found in {', '.join(FOLDERS)}. {HOW}")
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _load(font: Path, sample_rate: int) -> tuple[Any, int]:
     """Load a font once per process: the synthesizer and the font's number in it."""
     try:
@@ -93,6 +99,11 @@ class Renderer:
     def font_sha256(self) -> str:
         return hashlib.sha256(self.font.read_bytes()).hexdigest()
 
+    def has_program(self, is_drums: bool, program: int) -> bool:
+        """Whether the font has a program of General MIDI, or a drum kit."""
+        synth, number = _load(self.font, self.sample_rate)
+        return synth.sfpreset_name(number, 128 if is_drums else 0, program) is not None
+
     def render(self, score: Score) -> dict[str, np.ndarray]:
         """Play every track of a score.
 
@@ -100,12 +111,19 @@ class Renderer:
             Role -> [2, L] float32 with L = round(duration * sample_rate), dry and before level and pan.
 
         Raises:
-            AudioError: the synthesizer returned infinities, as a few programs of some fonts do.
+            AudioError: the synthesizer returned infinities, as a few programs of some fonts do, or the font has no such
+                program, for which it would play another one.
         """
         length = round(score.duration * self.sample_rate)
         return {track.role: self._play(track, score.tempo_map, length) for track in score.tracks}
 
     def _play(self, track: Track, tempo_map: TempoMap, length: int) -> np.ndarray:
+        if not self.has_program(track.is_drums, track.program):
+            kind = "drum kit" if track.is_drums else "program"
+            raise AudioError(
+                f"{self.font.name} has no {kind} {track.program}, which this plan wants for its {track.role}. Choose "
+                "another instrument, or another SoundFont."
+            )
         where = (self.font, self.sample_rate, track.is_drums, track.program)
         if not track.is_drums and track.program in UNEVEN_PROGRAMS:
             sound = _render_levelled(*where[:2], track.program, track.notes, tempo_map, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ class Wishes:
     mood: str | None = None  # names with commas
     chords: Sequence[str] = ()  # one entry a bar
     sections: Sequence[str] = ()
+    effects: Mapping[str, Any] | None = None  # kept in another style, which draws the others
     instruments: Sequence[str] = ()  # who joins, or takes over a role
     without: Sequence[str] = ()  # roles or instruments that leave
     only: bool = False  # all but `instruments` leave
@@ -123,15 +124,17 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
+        effects={**plan.effects, **(wishes.effects or {})},
         fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
-        decisions={**revised.decisions, "instruments": reason},
+        decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before"},
     )
 
 
 def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:
     """Let a new style choose its players."""
     players = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
+    wished = replace(wished, effects=wishes.effects)
     return plan_music(None, replace(wished, style=wishes.style, **players))  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError, UnknownNameError
+from .effect_choice import check_effects, check_ranges
 from .harmony import DEVICES, KEY_CHANGE
 from .pedal import PLACES
 from .plan import METERS, SECTION_NAMES, SLOWEST_END
@@ -46,7 +47,6 @@ BASS = ("walking", "pattern", "sustain")
 SCALES = ("mode", "pentatonic", "blues", "chord")
 PHRASE_LETTERS = set("ABaFGC.")
 COLOURS = ("arpeggio", "hits", "counter", "riser")
-REVERBS = ("none", "room", "hall", "plate")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Style:
     bass: dict[str, Any]
     melody: dict[str, Any]
     colour: dict[str, Any]
-    effects: dict[str, Any]
+    effects: dict[str, Any]  # of a plan that says nothing of them
+    effect_ranges: dict[str, Any]  # effect -> [low, high] or value -> weight, from which the planner draws
     reverb_send: dict[str, float]
     # These may be left out of the file.
     pedal_point: dict[str, float] = field(default_factory=dict)  # place of pedal.py -> how often the bass stands there
@@ -188,7 +189,11 @@ def _check_parts(style: Style) -> None:
         _need(style.name, part, 0 <= getattr(style, part)[name] <= 1, f"{name} must be 0 to 1")
     _need(style.name, "melody", style.melody["scale"] in SCALES, f"scale must be one of {', '.join(SCALES)}")
     _need(style.name, "colour", style.colour["kind"] in COLOURS, f"kind must be one of {', '.join(COLOURS)}")
-    _need(style.name, "effects", style.effects["reverb"] in REVERBS, f"reverb must be one of {', '.join(REVERBS)}")
+    try:
+        check_effects(style.effects)
+        check_ranges(style.effect_ranges, style.effects)
+    except ConfigError as error:
+        raise ConfigError(f"styles/{style.name}.yaml: effects: {error}") from None
 
 
 def _check_drums(style: Style) -> None:

@@ -69,6 +69,7 @@ def play(
     without: options.Without = None,
     negative_prompt: options.NegativePrompt = None,
     sections: options.Sections = None,
+    effects: options.Effects = None,
     bars: options.Bars = None,
     plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     melody: Annotated[
@@ -132,6 +133,7 @@ def compose(
     without: options.Without = None,
     negative_prompt: options.NegativePrompt = None,
     sections: options.Sections = None,
+    effects: options.Effects = None,
     bars: options.Bars = None,
     from_plan: Annotated[Path | None, option("Play this plan: a plan file, or the JSON beside a piece.", MUSIC)] = None,
     soundfont: Annotated[Path | None, option("SoundFont to play with. Default: one of the system's.", MUSIC)] = None,

@@ -38,6 +38,7 @@ NegativePrompt = Annotated[
     str | None, option('Words for what shall not be heard: "drums, vocals, sad".', MUSIC, "--negative-prompt")
 ]
 Sections = Annotated[str | None, option('In order: "intro, verse, chorus, bridge, break, ending".', MUSIC)]
+Effects = Annotated[str | None, option('"dry", or some of them: "reverb=hall, delay=0.4". docs/effects.md', MUSIC)]
 Bars = Annotated[int | None, option("Exact number of bars.", MUSIC)]
 Seed = Annotated[int | None, option("Repeat a piece. Default: drawn, and recorded.", MUSIC)]
 Output = Annotated[Path | None, option("File or folder. Default: <prompt>-<seed>.wav here.", OUTPUT, "--output", "-o")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..composition.avoiding import Avoided, read_negative
 from ..composition.blending import Blend
 from ..composition.casting import ROLE_WORDS, check_names
+from ..composition.effect_choice import read_effects
 from ..composition.instruments import find_instrument, forbidden
 from ..composition.moods import read_moods
 from ..composition.plan import METERS, SECTION_NAMES, MusicalPlan
@@ -71,6 +72,7 @@ class GenerationParams:
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    effects: str | None = None  # "reverb=hall, delay=0.4", or "dry"; the others are drawn from the style's
     loudness: float | str = -16.0  # LUFS, "peak" or "none"
     without: tuple[str, ...] = ()  # roles or instruments that must not play
     role_seeds: Mapping[str, int] = field(default_factory=dict)  # roles that are played with another seed
@@ -144,6 +146,8 @@ class GenerationParams:
             Blend.parse(self.style)
         if self.mood is not None:
             object.__setattr__(self, "mood", ", ".join(read_moods(self.mood)))
+        if self.effects is not None:
+            read_effects(self.effects)
         if self.negative_prompt is not None:
             object.__setattr__(self, "negative_prompt", check_prompt(self.negative_prompt, "negative_prompt", "drums"))
         if self.key is not None:
@@ -176,6 +180,7 @@ class GenerationParams:
         avoided = self.avoided
         return Constraints(
             **wishes,
+            effects=read_effects(self.effects) if self.effects is not None else None,
             without=(*self.without, *avoided.without),
             avoid_styles=avoided.styles,
             avoid_moods=avoided.moods,
