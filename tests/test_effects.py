@@ -110,6 +110,13 @@ def test_a_change_while_it_plays_keeps_the_effects_unless_the_style_changes() ->
     assert told.effects == {**planned("techno", 3).effects, "delay": 0.9}
 
 
+def test_effects_and_a_moving_tempo_go_on_together() -> None:
+    heard = Attributes(style="classical", instruments=("piano",), only=True)
+    plan = plan_music(heard, Constraints(seed=3, duration=30.0, effects={"delay": 0.5}))
+    revised = revise(plan, plan.second_of_bar(1), Wishes(key="minor"), 20.0)
+    assert plan.rubato > 0 and revised.rubato == plan.rubato and revised.effects == plan.effects
+
+
 def test_effects_said_for_a_stream_stay_in_another_style() -> None:
     stream = gen_audio.load("etude").stream("house", duration=6.0, seed=1, effects="dry")
     next(iter(stream))

@@ -31,7 +31,7 @@ def make(**changes: Any) -> MusicalPlan:
 
 
 def test_a_plan_survives_json_and_files(tmp_path: Path) -> None:
-    plan = make()
+    plan = make(effects={"reverb": "hall", "delay": 0.3}, rubato=0.4, ritardando=0.2, fade_out=0.5)
     assert MusicalPlan.from_json(plan.to_json()) == plan
     plan.save(tmp_path / "plan.json")
     assert MusicalPlan.load(tmp_path / "plan.json") == plan
