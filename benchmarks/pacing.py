@@ -25,7 +25,7 @@ from gen_audio.conditioning.notes import note_array
 from gen_audio.evaluation.control import beat_f1, is_tempo
 from PIL import Image
 
-from .render import mixed
+from .render import compose
 
 TEMPOS = (58.0, 66.0, 72.0, 84.0, 92.0, 104.0, 112.0, 120.0)  # BPM, a piece each
 SECONDS, PROMPT = 40.0, "solo piano, romantic"
@@ -42,9 +42,8 @@ def main() -> None:
     model, renderer, rows = load("etude"), Renderer(), []
     for number, tempo in enumerate(TEMPOS):
         for name, plan in variants(number, tempo).items():
-            stems = {role: sound.mean(0, keepdims=True) for role, sound in renderer.render(arrange(plan)).items()}
             sounds = {
-                "composed": Waveform(mixed(stems, plan, renderer.sample_rate), renderer.sample_rate),
+                "composed": Waveform(compose(plan, renderer)[1], renderer.sample_rate),
                 "etude": model.generate(PROMPT, plan=plan, seed=number).waveform,
             }
             for voice, sound in sounds.items():

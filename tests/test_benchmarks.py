@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -109,6 +110,34 @@ def test_a_cell_that_takes_too_long_is_stopped_and_named(tmp_path: Path) -> None
 def test_a_cell_of_a_program_that_cannot_play_says_why(tmp_path: Path) -> None:
     found = one_cell.measure(cells.Cell("main", "ours", "fp32"), str(tmp_path / "nowhere"))
     assert "nowhere" in found["unavailable"]
+
+
+SIBLINGS = {path.stem: ast.parse(path.read_text("utf-8")) for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names that a module gives to others: what it defines, assigns and imports at its top level."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names
+
+
+def test_what_a_benchmark_takes_from_another_is_there() -> None:
+    taken = [
+        (name, node.module.removeprefix("benchmarks."), alias.name)
+        for name, tree in SIBLINGS.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    ]
+    wrong = [each for each in taken if each[1] in SIBLINGS and each[2] not in defined(SIBLINGS[each[1]])]
+    assert not wrong and any(where == "render" for _, where, _ in taken)
 
 
 def test_the_stopwatch_counts_a_stage_once_and_generators_too() -> None:
