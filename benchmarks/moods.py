@@ -1,7 +1,8 @@
 """Whether moods, blends and negative prompts do what they say: played, measured, and compared with what is known.
 
-Usage: python -m benchmarks.moods play OUT, which takes half an hour on two cores and goes on where it was stopped; then
-python -m benchmarks.moods report OUT > table.md. Needs librosa, which is in gen-audio[benchmarks].
+Usage: python -m benchmarks.moods play OUT, which takes a quarter of an hour on one core and goes on where it was
+stopped; then python -m benchmarks.moods report OUT > table.md. Needs a SoundFont, and librosa and scikit-learn, which
+are in gen-audio[eval].
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from gen_audio.composition.blending import PARTS
 from gen_audio.composition.instruments import forbidden
 from gen_audio.composition.moods import mood_places
 from gen_audio.composition.planner import Constraints, plan_music
+from gen_audio.composition.renderer import Renderer
 from gen_audio.composition.style import load_style, style_names
+from gen_audio.evaluation.judges.librosa_timbre import LibrosaTimbre
+from gen_audio.pipeline.mixer import mix_plan
 
 from benchmarks.mood_report import report
 
 SECONDS = 10.0
-PIECES = 24  # prompts, each with a seed of its own; the same for every mood
+PLANS = 240  # prompts, each with a seed of its own; the same for every mood
+PIECES = 24  # of them that are played, too
 MINOR = ("minor", "dorian", "phrygian")
 WITH_DRUMS = ("rock", "metal", "house", "techno", "hip hop", "funk", "pop", "chiptune", "lofi", "blues")
 SCENES = ("a busy street", "a long drive", "a game at night", "an advert", "the gym")
@@ -33,6 +38,7 @@ NEGATIVES = 100
 SHORT = 6.0  # seconds of the pieces of which only the drums count
 BLENDS = (("jazz", "house"), ("lofi", "techno"), ("funk", "classical"), ("rock", "bossa_nova"))
 SHARES, BLEND_SEEDS = (90, 70, 50), 24
+Job = tuple[str, Callable[[], Any]]  # name, what gives its facts
 
 
 def percussive_share(samples: np.ndarray) -> float:
@@ -60,37 +66,60 @@ def of_sound(waveform: Any) -> dict[str, float]:
     """What is heard before the level is set: treble and level."""
     mono = waveform.samples.mean(0)
     centroid = librosa.feature.spectral_centroid(y=mono, sr=waveform.sample_rate)
-    return {"centroid": float(centroid.mean()), "level": 20 * float(np.log10(np.sqrt(np.square(mono).mean())))}
+    return {"centroid": float(centroid.mean()), "level": level(waveform.samples)}
 
 
-def moods(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Jobs: the same prompts and seeds in every mood, and in none."""
+def level(samples: np.ndarray) -> float:
+    """RMS of the middle in dBFS."""
+    return 20 * float(np.log10(np.sqrt(np.square(samples.mean(0)).mean())))
+
+
+def wish(mood: str, number: int) -> tuple[str, dict[str, Any]]:
+    """Prompt and settings of a piece; the same for every mood but for the mood. "" is none."""
+    style = style_names()[number % len(style_names())]
+    told = {"style": style, "seed": number, "duration": SECONDS, "mood": mood or None, "loudness": "none"}
+    return style.replace("_", " "), told
+
+
+def plans(model: Any) -> Iterator[Job]:
+    """Jobs: the same prompts and seeds in every mood, and in none, as they are planned and arranged."""
+    for mood in ("", *mood_places()):
+        for number in range(PLANS):
+
+            def compose(mood: str = mood, number: int = number) -> Any:
+                prompt, told = wish(mood, number)
+                plan, _ = model.compose(prompt, model.embed(prompt), model.settle(prompt, told), number)
+                assert plan.mood == mood
+                return of_score(plan)
+
+            yield f"plan/{mood or 'none'}/{number}", compose
+
+
+def moods(model: Any) -> Iterator[Job]:
+    """Jobs: the first of those pieces as etude plays them, and as the SoundFont does."""
+    renderer = Renderer(None, model.sample_rate)
     for mood in ("", *mood_places()):
         for number in range(PIECES):
-            style = style_names()[number % len(style_names())]
 
-            def play(mood: str = mood, number: int = number, style: str = style) -> Any:
-                made = model.generate(
-                    style.replace("_", " "),
-                    style=style,
-                    seed=number,
-                    duration=SECONDS,
-                    mood=mood or None,
-                    loudness="none",
-                )
-                assert made.plan.mood == mood
-                return {"style": style, **of_score(made.plan), **of_sound(made.waveform)}
+            def play(mood: str = mood, number: int = number) -> Any:
+                prompt, told = wish(mood, number)
+                made = model.generate(prompt, **told)
+                score = arrange(made.plan)
+                stems = {role: sound.mean(0, keepdims=True) for role, sound in renderer.render(score).items()}
+                composed = mix_plan(made.plan, stems, score.tracks, sample_rate=renderer.sample_rate)
+                return {**of_sound(made.waveform), "composed": level(composed)}
 
-            yield f"mood/{mood or 'none'}/{number}", play
+            yield f"sound/{mood or 'none'}/{number}", play
 
 
-def negatives(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def negatives(model: Any) -> Iterator[Job]:
     """Jobs: prompts that name a style with drums, as they are and with a negative prompt; and other pieces without."""
     settings: dict[str, dict[str, Any]] = {
         "plain": {},
         "negative": {"negative_prompt": "drums"},
         "drumless": {"without": ["drums"]},
     }
+    judge = LibrosaTimbre()
     for kind, given in settings.items():
         for number in range(NEGATIVES):
             prompt = f"{WITH_DRUMS[number % len(WITH_DRUMS)]} for {SCENES[number // 10 % len(SCENES)]}"
@@ -104,12 +133,13 @@ def negatives(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
                     "stem": "drums" in made.stems,
                     "others": sorted(struck),
                     "percussive": percussive_share(made.waveform.samples),
+                    "timbre": judge.hear(made.waveform)["timbre"].round(4).tolist(),
                 }
 
             yield f"negative/{kind}/{number}", play
 
 
-def blends(model: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def blends(model: Any) -> Iterator[Job]:
     """Jobs: pairs of styles in several shares. The plan is enough."""
     for one, other in BLENDS:
         for share in SHARES:
@@ -139,7 +169,7 @@ def play_all(out: Path) -> None:
     done = {json.loads(line)["job"] for line in file.read_text().splitlines()} if file.exists() else set()
     model = load("etude")
     with file.open("a") as lines:
-        for jobs in (blends, negatives, moods):
+        for jobs in (blends, negatives, plans, moods):
             for name, play in jobs(model):
                 if name not in done:
                     lines.write(json.dumps({"job": name, **play()}) + "\n")

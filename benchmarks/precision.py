@@ -114,7 +114,7 @@ def rolls_of(score: Score, roles: Sequence[str], margin: int, frames: int, rate:
     tracks = {track.role: track for track in score.tracks}
     for role in roles:
         yield note_roll(
-            note_array(tracks[role].notes, score.seconds_per_beat),
+            note_array(tracks[role].notes, score.tempo_map),
             is_drums=role == "drums",
             start_frame=-margin,
             num_frames=frames + 2 * margin,

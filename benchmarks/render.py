@@ -17,13 +17,12 @@ from gen_audio import load
 from gen_audio.audio import Waveform
 from gen_audio.composition.arranger import arrange
 from gen_audio.composition.captions import caption
-from gen_audio.composition.manner import style_of
 from gen_audio.composition.plan import MusicalPlan
 from gen_audio.composition.planner import Attributes, Constraints, plan_music
 from gen_audio.composition.renderer import Renderer
 from gen_audio.composition.style import load_style, style_names
 from gen_audio.errors import AudioError
-from gen_audio.pipeline.mixer import mix
+from gen_audio.pipeline.mixer import mix_plan
 
 SECONDS = 16.0  # of codec and plans; styles take 10, the default of gen-audio
 CLIPS = 16  # of every style, for the classifier
@@ -45,12 +44,7 @@ def compose(plan: MusicalPlan, renderer: Renderer) -> tuple[dict[str, np.ndarray
     """Play a plan by SoundFont: mono stems as the codec hears them, and the mix."""
     score = arrange(plan)
     stems = {role: sound.mean(0, keepdims=True) for role, sound in renderer.render(score).items()}
-    return stems, mixed(stems, plan, renderer.sample_rate)
-
-
-def mixed(stems: dict[str, np.ndarray], plan: MusicalPlan, sample_rate: int) -> np.ndarray:
-    effects = style_of(plan).effects
-    return mix(stems, arrange(plan).tracks, effects, sample_rate=sample_rate, seed=plan.seed)
+    return stems, mix_plan(plan, stems, score.tracks, sample_rate=renderer.sample_rate)
 
 
 def save(samples: np.ndarray, sample_rate: int, path: Path) -> None:
@@ -81,7 +75,8 @@ def render_codec(out: Path, model: Any, count: int) -> None:
             codes = {role: codec.encode(torch.from_numpy(sound)[None]) for role, sound in stems.items()}
             for levels in (codec.n_q, model.performer.lm.n_q):
                 again = {r: codec.decode(c[:, :levels])[0, :, : stems[r].shape[1]].numpy() for r, c in codes.items()}
-                save(mixed(again, plan, rate), rate, out / "codec" / font / f"levels-{levels}" / f"{name}.wav")
+                mixed = mix_plan(plan, again, arrange(plan).tracks, sample_rate=rate)
+                save(mixed, rate, out / "codec" / font / f"levels-{levels}" / f"{name}.wav")
                 for role in stems:
                     pair = [codec.log_mel(torch.from_numpy(s[role])[None]) for s in (stems, again)]
                     loud = pair[0].mean(-1) > -1.5  # frames that are not silence, whose distance is zero

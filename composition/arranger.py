@@ -58,4 +58,4 @@ def arrange(plan: MusicalPlan) -> Score:
                 reverb_send=float(style.reverb_send.get(role, 0.2)),
             )
         )
-    return Score(plan.tempo, plan.beats_per_bar, plan.duration, tuple(tracks))
+    return Score(plan.tempo_map, plan.beats_per_bar, plan.duration, tuple(tracks))

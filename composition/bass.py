@@ -80,13 +80,19 @@ class _Bassist:
             chord = bar.chord_at(beat)
             root = self._anchor(chord)
             self.previous = root
-            pitch = self._approach(bar, beat, root) if symbol == "a" else root + _interval(chord, symbol)
+            pitch = self._pitch(bar, beat, chord, root, symbol)
             pitch -= 12 * (pitch > self.high + 4)
             if run:
                 length = min(length, run[0][0] - bar.start - beat)
             self.hands.play(bar.start + beat, length * 0.92, pitch, _velocity(bar) + (6 if beat == 0 else 0))
         for start, pitch in run:
             self.hands.play(start, 0.45, pitch, _velocity(bar))
+
+    def _pitch(self, bar: BarView, beat: float, chord: Chord, root: int, symbol: str) -> int:
+        """What a pattern's symbol means; where the bass stands, the note that it stands on, or its octave."""
+        if self.piece.standing(bar, chord) is not None:
+            return root + 12 * (symbol == "8")
+        return self._approach(bar, beat, root) if symbol == "a" else root + _interval(chord, symbol)
 
     def _approach(self, bar: BarView, beat: float, root: int) -> int:
         """A semitone from the root that comes next, on the side from which the line comes."""
@@ -103,7 +109,8 @@ class _Bassist:
         They come from the side on which there is more room, along the scale, and end next to their goal.
         """
         following = self.piece.next_bar(bar)
-        if not bar.is_last_of_section or following is None or bar.beats < 3:
+        stands = self.piece.standing(bar, bar.chords[-1]) is not None
+        if not bar.is_last_of_section or following is None or bar.beats < 3 or stands:
             return []
         if not self.ran.setdefault(bar.section, self.rng.random() < self.runs):
             return []

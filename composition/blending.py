@@ -18,7 +18,7 @@ __all__ = ["PARTS", "Blend", "join_styles"]
 PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "drums": (("drums", "swing"), ("drums",)),
     "bass": (("bass",), ("bass",)),
-    "harmony": (("modes", "progressions", "harmony"), ()),
+    "harmony": (("modes", "progressions", "harmony", "pedal_point"), ()),
     "chords": (("comping",), ("chords", "pad")),
     "lead": (("melody",), ("lead",)),
     "colour": (("colour",), ("colour",)),

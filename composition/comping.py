@@ -60,10 +60,12 @@ class _Accompanist:
     def play(self, bar: BarView) -> None:
         is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
         if self.kind == "sustain" or self.piece.winds_down(bar) or (is_still and self.kind in ("block", "strum")):
+            self._stand(bar)
             self._hold(bar)
             return
         pattern = self.full if bar.energy >= LIFTED or bar.section == "chorus" else self.sparse
         pattern = self.other if bar.index % 4 == 3 and not bar.is_last_of_section else pattern
+        self._stand(bar)
         for step in self._steps(bar, pattern):
             self.previous = self._voice(step.chord)
             self._strike(bar, step)
@@ -87,6 +89,17 @@ class _Accompanist:
             last = steps[-1]
             steps[-1] = _Step(last.beat, last.length, last.symbol, follower.chords[0])
         return steps
+
+    def _stand(self, bar: BarView) -> None:
+        """The bass notes of slash chords, such as a pedal point's, where nobody else plays a bass."""
+        if "bass" in self.piece.plan.instruments and plays(self.piece, "bass", bar):
+            return
+        low = self.register[0] - 12
+        for start, length, chord in bar.chord_spans():
+            note = self.piece.standing(bar, chord)
+            if note is not None:
+                pitch = low + (note - low) % 12
+                self.hands.play(bar.start + start, length * 0.97, pitch, _velocity(bar))
 
     def _hold(self, bar: BarView) -> None:
         for start, length, chord in bar.chord_spans():

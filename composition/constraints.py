@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ConfigError
 from .blending import Blend
 from .casting import check_names
+from .effect_choice import check_effects
 from .moods import read_moods
 from .plan import METERS, SECTION_NAMES
 from .style import load_style
@@ -31,6 +33,8 @@ class Attributes:
     mood: str | None = None  # names with commas
     instruments: Sequence[str] = ()
     only: bool = False  # nobody plays but these instruments
+    rubato: float | None = None  # 0..1
+    ritardando: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Constraints:
     style: str | None = None  # one, or a blend: "70% jazz, 30% house"
     blend: Mapping[str, str] | None = None  # parts that other styles than `style` give, if they are dealt already
     mood: str | None = None  # names with commas
+    effects: Mapping[str, Any] | None = None  # effect -> value; the others are drawn from what the style allows
     avoid_styles: Sequence[str] = ()
     avoid_moods: Sequence[str] = ()
     bars: int | None = None
@@ -57,6 +62,8 @@ class Constraints:
     seed: int = 0
     sections: Sequence[str] = ()  # names in order
     only: bool = False  # nobody plays but `instruments`
+    rubato: float | None = None  # 0 steady .. 1
+    ritardando: bool | None = None  # whether the last bar slows down
 
     def __post_init__(self) -> None:
         for name in ("chords", "instruments", "without", "sections", "avoid_styles", "avoid_moods"):
@@ -65,6 +72,8 @@ class Constraints:
             object.__setattr__(self, name, tuple(value or ()))
         check_number("tempo", self.tempo, SLOWEST, FASTEST)
         check_number("duration", self.duration, 0.0, LONGEST)
+        check_number("rubato", self.rubato, 0.0, 1.0)
+        need(self.ritardando in (None, True, False), f"ritardando: {self.ritardando!r} must be true or false.")
         need(self.duration is None or self.duration > 0, "duration: 0 s is nothing. Ask for more than 0.")
         is_count = isinstance(self.bars, int) and not isinstance(self.bars, bool) and 1 <= self.bars <= MOST_BARS
         need(self.bars is None or is_count, f"bars: {self.bars!r} must be a whole number from 1 to {MOST_BARS}.")
@@ -79,6 +88,7 @@ class Constraints:
         check_names(self.without)
         if self.key is not None:
             Key.parse(self.key)
+        check_effects(self.effects or {})
         self._check_taste()
 
     def _check_taste(self) -> None:

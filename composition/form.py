@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import ConfigError
 from .harmony import KEY_CHANGE, Bars, enrich, raise_end
+from .pedal import hold_pedals
 from .plan import Section
 from .theory import Chord, Key
 
@@ -58,6 +59,7 @@ def build_sections(
     chords: Sequence[str] = (),
     names: Sequence[str] = (),
     harmony: Mapping[str, float] | None = None,
+    pedals: Mapping[str, float] | None = None,
 ) -> tuple[tuple[Section, ...], dict[str, str]]:
     """Lay out `num_bars` bars and write their chords.
 
@@ -67,6 +69,7 @@ def build_sections(
         chords: one entry a bar, cycling; it replaces the progressions and the cadence.
         names: section names to use in this order instead of the form.
         harmony: device -> chance that a bar leads to the next by it, see `harmony.py`.
+        pedals: place -> chance that the bass stands still there, see `pedal.py`.
 
     Returns:
         The sections, and the sentences for `sections` and `chords`.
@@ -82,7 +85,8 @@ def build_sections(
         flat = [cycle[index % len(cycle)] for index in range(num_bars)]
         reasons["chords"] = f"user: {' | '.join(chords)}, one entry a bar, cycling; no cadence is added"
     else:
-        flat, done = _harmonise(parts, chosen, key, harmony or {}, random.Random(f"{rng.random()}:harmony"))
+        dice = random.Random(f"{rng.random()}:harmony")
+        flat, done = _harmonise(parts, chosen, key, harmony or {}, pedals or {}, dice)
         told = f"sampled equally from {len(progressions)} progressions: {_tell(chosen, parts)}"
         reasons["chords"] = "; ".join([told, *done, "rule: the end is a cadence"])
     sections, start = [], 0
@@ -188,6 +192,7 @@ def _harmonise(
     chosen: dict[str, tuple[str, ...]],
     key: Key,
     chances: Mapping[str, float],
+    pedals: Mapping[str, float],
     rng: random.Random,
 ) -> tuple[list[tuple[str, ...]], list[str]]:
     """Write the chords of all bars; the last bar is the tonic, and the one before it leads there.
@@ -211,6 +216,7 @@ def _harmonise(
         raised, step = raise_end([part[0] for part in parts], [part[1] for part in parts], flat, rng)
         done += [f"sampled: from the last chorus on {step} semitones higher"] if step else []
         keys[raised:] = [Key((key.tonic + step) % 12, key.mode)] * (len(flat) - raised)
+    done += hold_pedals([part[0] for part in parts], [part[1] for part in parts], flat, keys, pedals, rng)
     return [_spelled(chords, local) for chords, local in zip(flat, keys, strict=True)], done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,12 +92,12 @@ class Piece:
 
     @property
     def total_beats(self) -> float:
-        return self.plan.duration * self.plan.tempo / 60.0
+        return self.plan.tempo_map.beats(self.plan.duration)
 
     @property
     def rings(self) -> bool:
         """Whether the last chord is struck once more after the last bar."""
-        return self.plan.duration - self.end * 60.0 / self.plan.tempo >= 0.5
+        return self.plan.duration - self.plan.tempo_map.seconds(self.end) >= 0.5
 
     @property
     def final(self) -> float:
@@ -113,6 +114,24 @@ class Piece:
         A short piece has no bar to spare for that.
         """
         return bar.number == len(self.bars) - 1 >= SHORT and bar.energy < LOUD_END
+
+    @functools.cached_property
+    def _stood_on(self) -> tuple[frozenset[int | None], ...]:
+        """For every bar, the bass notes of the slash chords of its section."""
+        first = [bar.number - bar.index for bar in self.bars]
+        found: dict[int, set[int | None]] = {start: set() for start in first}
+        for start, bar in zip(first, self.bars, strict=True):
+            found[start] |= {chord.bass for chord in bar.chords}
+        return tuple(frozenset(found[start] - {None}) for start in first)
+
+    def standing(self, bar: BarView, chord: Chord) -> int | None:
+        """The pitch class that the bass does not leave under a chord; None if it may move.
+
+        That is the bass note of a slash chord, and a root on which other chords of the section stand: a pedal point.
+        """
+        if chord.bass is not None:
+            return chord.bass
+        return chord.root if chord.root in self._stood_on[bar.number] else None
 
     def next_bar(self, bar: BarView) -> BarView | None:
         """The bar after a bar, None after the last."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .blending import join_styles
+from .effect_choice import USUAL
 from .moods import busier, lean
 from .plan import MusicalPlan
 from .score import Note
@@ -20,6 +21,8 @@ HITS = set("xX123456578a")  # symbols of a pattern that begin a note
 
 def style_of(plan: MusicalPlan) -> Style:
     """The style that a plan is played in: its own, joined with those of its blend, leaning where its mood leans.
+
+    Its effects are the plan's; where the plan says nothing, the style's.
 
     Raises:
         UnknownNameError: a style that there is not.
@@ -37,7 +40,9 @@ def style_of(plan: MusicalPlan) -> Style:
         melody["rhythms"] = busier(melody["rhythms"], _hits, density)
         comping["patterns"] = busier(comping["patterns"], _hits, density)
         bass["patterns"] = busier(bass["patterns"], _hits, density)
-    effects = dict(style.effects)
+    effects = {**style.effects, **plan.effects}
+    if effects.get("delay"):
+        effects["delay_seconds"] = effects.get("delay_beats", USUAL["delay_beats"]) * 60.0 / plan.tempo
     if expression.get("treble_db"):
         effects["treble_db"] = expression["treble_db"]
     if plan.fade_out:

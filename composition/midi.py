@@ -14,7 +14,7 @@ TICKS = 480  # a quarter note
 
 
 def write_midi(score: Score, path: str | Path) -> Path:
-    """Write one track per role, with tempo, meter, programs, volumes and pans.
+    """Write one track per role, with every change of tempo, meter, programs, volumes and pans.
 
     Raises:
         MissingExtraError: symusic is not installed.
@@ -24,7 +24,8 @@ def write_midi(score: Score, path: str | Path) -> Path:
     except ImportError as error:
         raise MissingExtraError("writing MIDI needs symusic. Run: pip install symusic") from error
     midi: Any = symusic.Score(TICKS)  # its stubs do not know what a score holds
-    midi.tempos.append(symusic.Tempo(0, qpm=score.tempo))
+    for beat, tempo in score.tempo_map.changes():
+        midi.tempos.append(symusic.Tempo(round(beat * TICKS), qpm=tempo))
     midi.time_signatures.append(symusic.TimeSignature(0, score.beats_per_bar, 4))
     for track in score.tracks:
         out: Any = symusic.Track(name=track.role, program=track.program, is_drum=track.is_drums)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import dataclass, field, fields
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from .effect_choice import check_effects
 from .score import ROLES
+from .tempo_map import Place, TempoMap, breathe
 from .theory import Chord, Key
 
 __all__ = ["EXPRESSION", "METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
 SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
-VERSION = 2  # since 2 there are `blend`, `expression` and `fade_out`, which may be left out
+VERSION = 3  # came later, optional: with 2 `blend`, `expression`, `fade_out`; with 3 `effects`, `rubato`, `ritardando`
 EXPRESSION = {  # what a mood changes when the plan is played -> lowest and highest value
     "register": (-24, 24),  # semitones by which the lead is moved
     "density": (-1, 1),  # of the way to the style's patterns with the fewest or the most notes
@@ -25,6 +28,7 @@ EXPRESSION = {  # what a mood changes when the plan is played -> lowest and high
     "treble_db": (-12, 12),  # above 2 kHz
 }
 MAX_CHORDS_PER_BAR = 4
+SLOWEST_END = 0.5  # share of the tempo that a ritardando may take away
 
 
 class Bar(NamedTuple):
@@ -76,7 +80,7 @@ class MusicalPlan:
     """
 
     style: str
-    tempo: float  # quarter notes per minute
+    tempo: float  # quarter notes per minute, in the mean
     meter: str
     key: str
     sections: tuple[Section, ...]
@@ -87,7 +91,10 @@ class MusicalPlan:
     mood: str = ""  # names with commas; empty if nobody asked for one
     blend: dict[str, str] = field(default_factory=dict)  # part of the music -> another style, which gives it
     expression: dict[str, float] = field(default_factory=dict)  # see EXPRESSION; what is left out stays as it is
+    effects: dict[str, Any] = field(default_factory=dict)  # see EFFECTS; what is left out is the style's own
     fade_out: float = 0.0  # seconds at the end of `duration` in which the whole mix falls silent
+    rubato: float = 0.0  # how freely the tempo moves within a phrase: 0 steady .. 1, see tempo_map.py
+    ritardando: float = 0.0  # share of the tempo that is lost by the end of the last bar
     seed: int = 0
     decisions: dict[str, str] = field(default_factory=dict)
 
@@ -95,7 +102,7 @@ class MusicalPlan:
         self._check_values()
         self._check_instruments()
         _need(len(self.sections) > 0, "sections: the plan has none. Give at least one section of one bar.")
-        started = (self.num_bars - 1) * self.seconds_per_bar
+        started = self.second_of_bar(self.num_bars - 1)
         _need(
             self.duration > started,
             f"duration: {self.duration:g} s ends before bar {self.num_bars} begins at {started:.2f} s. "
@@ -115,6 +122,9 @@ class MusicalPlan:
             _is_number(self.fade_out) and 0 <= self.fade_out <= self.duration,
             f"fade_out: {self.fade_out!r} must be 0 to the duration, {self.duration:g} seconds.",
         )
+        _need(_is_number(self.rubato) and 0 <= self.rubato <= 1, f"rubato: {self.rubato!r} must be 0 to 1.")
+        is_share = _is_number(self.ritardando) and 0 <= self.ritardando <= SLOWEST_END
+        _need(is_share, f"ritardando: {self.ritardando!r} must be 0 to {SLOWEST_END:g}.")
         _need(_is_integer(self.seed), f"seed: {self.seed!r} must be a whole number.")
         for part, style in self.blend.items():
             _need(isinstance(style, str) and bool(style), f"blend: {part} is {style!r}, and must name a style.")
@@ -124,6 +134,10 @@ class MusicalPlan:
             _need(
                 _is_number(value) and low <= value <= high, f"expression: {name} {value!r} must be {low:g} to {high:g}."
             )
+        try:
+            check_effects(self.effects)
+        except ConfigError as error:
+            raise ConfigError(f"plan: effects: {error}") from None
         for name, sentence in self.decisions.items():
             _need(isinstance(sentence, str), f"decisions: {name} is {sentence!r}, and must be a text.")
         try:
@@ -153,7 +167,31 @@ class MusicalPlan:
 
     @property
     def seconds_per_bar(self) -> float:
+        """Of a bar at the mean tempo; when each bar begins, `second_of_bar` says."""
         return self.beats_per_bar * 60.0 / self.tempo
+
+    @functools.cached_property
+    def tempo_map(self) -> TempoMap:
+        """When each beat falls."""
+        lengths = [section.num_bars for section in self.sections]
+        return breathe(self.tempo, self.beats_per_bar, lengths, rubato=self.rubato, ritardando=self.ritardando)
+
+    def second_of_bar(self, number: int) -> float:
+        """When a bar begins; bars count from 0, and `num_bars` gives the end of the last one."""
+        if self.tempo_map.is_steady:
+            return number * self.seconds_per_bar
+        return self.tempo_map.seconds(float(number * self.beats_per_bar))
+
+    def bar_at(self, second: Place) -> Place:
+        """How many bars have passed by a second, with the part of the one that sounds; an array gives an array."""
+        if self.tempo_map.is_steady:
+            return second / self.seconds_per_bar
+        return self.tempo_map.beats(second) / self.beats_per_bar
+
+    @property
+    def beat_times(self) -> list[float]:
+        """The second of every beat of the bars, the ring of the last chord left out."""
+        return [self.tempo_map.seconds(float(beat)) for beat in range(self.num_bars * self.beats_per_bar)]
 
     @property
     def bars(self) -> list[Bar]:
@@ -191,7 +229,7 @@ class MusicalPlan:
         )
         required = ("style", "tempo", "meter", "key", "sections", "instruments", "duration")
         _check_keys("", values, {f.name for f in fields(cls)}, required)
-        for name in ("instruments", "blend", "expression", "decisions"):
+        for name in ("instruments", "blend", "expression", "effects", "decisions"):
             _need(isinstance(values.get(name, {}), dict), f"{name}: it must be a mapping.")
         _need(isinstance(values["sections"], list), "sections: it must be a list.")
         values["sections"] = tuple(_read_section(item) for item in values["sections"])

@@ -9,9 +9,11 @@ from dataclasses import replace
 from .blending import Blend, join_styles
 from .casting import Cast, pick
 from .constraints import Attributes, Constraints, check_number, need
+from .effect_choice import draw_effects
 from .form import build_sections, infer_key, progressions_of
 from .harmony import KEY_CHANGE
 from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
+from .pacing import choose_ritardando, choose_rubato
 from .plan import METERS, MusicalPlan, Section
 from .score import ROLES
 from .style import Style, load_style, style_names
@@ -45,8 +47,14 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     groove, decisions["groove"] = _choose_groove(style, meter, "drums" in programs, cues, rng.random())
     swing, decisions["swing"] = _choose_swing(style, meter, rng.random())
     devices = _devices(heard, hard, style)
-    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng, devices)
+    pedals = style.pedal_point if {"bass", "chords"} & {*programs} else {}  # somebody who plays the bass note
+    sections, told = _write_sections(hard, style, cues, key, timing.num_bars, rng, devices, pedals)
     decisions |= told
+    rubato, decisions["rubato"] = choose_rubato(heard, hard, style, programs)
+    ritardando, decisions["ritardando"] = choose_ritardando(
+        heard, hard, style, programs, timing, METERS[meter], sections, rubato
+    )
+    effects, decisions["effects"] = draw_effects(style.effect_ranges, hard.seed, hard.effects)
     fade_out, decisions["fade_out"] = _choose_fade(hard, timing.duration)
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
@@ -63,7 +71,10 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         mood=mood,
         blend=blend,
         expression=cues.expression,
+        effects=effects,
         fade_out=fade_out,
+        rubato=rubato,
+        ritardando=ritardando,
         seed=hard.seed,
         decisions=decisions,
     )
@@ -215,11 +226,12 @@ def _write_sections(
     num_bars: int,
     rng: random.Random,
     devices: dict[str, float],
+    pedals: dict[str, float],
 ) -> tuple[tuple[Section, ...], dict[str, str]]:
     """Write form and chords; a strong mood plays all sections fuller, and a faint one stiller."""
     known = progressions_of(style.progressions, key.mode)
     wished = {"chords": hard.chords, "names": hard.sections}
-    sections, told = build_sections(style.sections, known, key, num_bars, rng, harmony=devices, **wished)
+    sections, told = build_sections(style.sections, known, key, num_bars, rng, harmony=devices, pedals=pedals, **wished)
     amount = cues.loudness * span("energy")
     if amount:
         sections = tuple(replace(each, energy=round(lean(each.energy, 0.0, 1.0, amount), 3)) for each in sections)

@@ -38,6 +38,7 @@ PERCENT_AFTER = re.compile(
     rf"\s*[:=(]?\s*{PERCENT}(?!\s*(?:of\s+)?[a-z])"
 )  # "jazz 70%", but not the 30 in "jazz, 30% house"
 JOINED = re.compile(r"\s*(?:and|&|\+|x|meets|mixed with|blended with|crossed with|fused with)\s*")
+RUBATO = 0.7  # of a prompt that asks for it
 NUMBER = r"(\d{2,3}(?:\.\d+)?)"
 MODE_WORDS = {"maj": "major", "min": "minor", "ionian": "major", "aeolian": "minor", **{mode: mode for mode in MODES}}
 
@@ -72,6 +73,8 @@ class PromptFacts:
     instruments: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     only: bool = False  # nobody plays but `instruments` ("solo piano")
+    rubato: float | None = None  # 0 for "strict tempo"
+    ritardando: bool | None = None
 
     @property
     def style(self) -> str | None:
@@ -103,6 +106,8 @@ def parse_prompt(text: str) -> PromptFacts:
         instruments=instruments,
         without=without,
         only=bool(instruments) and not without and _is_only(lower),
+        rubato=_rubato(lower),
+        ritardando=_ritardando(lower),
     )
 
 
@@ -127,6 +132,19 @@ def _meter(text: str) -> str | None:
         if re.search(pattern, text):
             return meter
     return "4/4" if re.search(r"\bfour[\s-]four\b|\bcommon time\b", text) else None
+
+
+def _rubato(text: str) -> float | None:
+    if re.search(rf"{NOT}rubato\b|\b(?:strict|steady)\s+(?:tempo|time)\b|\bmetronomic", text):
+        return 0.0
+    return RUBATO if re.search(r"\brubato\b|\bexpressive\s+timing\b|\bfreely\b|\bad\s+lib(?:itum)?\b", text) else None
+
+
+def _ritardando(text: str) -> bool | None:
+    word = r"(?:ritardando|rallentando|slow(?:s|ing)?\s+down\s+(?:at|towards|near|before)\s+the\s+end)\b"
+    if re.search(rf"{NOT}{word}", text):
+        return False
+    return True if re.search(rf"\b{word}", text) else None
 
 
 def _bars(text: str) -> int | None:

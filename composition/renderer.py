@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import AudioError, MissingExtraError
 from .score import Note, Score, Track
+from .tempo_map import TempoMap
 
 __all__ = ["FONT_LICENCE", "FONT_NAME", "FONT_SHA256", "Renderer", "find_font"]
 
@@ -23,6 +24,7 @@ FONT_LICENCE = "MIT"
 FONT_SHA256 = "916aaca6b0eb9f9083eb42399614acb2ff4ec72ce28dffff1814592a9696b479"
 FOLDERS = (
     "/usr/share/sounds/sf3",
+    "/usr/share/sounds/sf2",
     "/usr/share/soundfonts",
     "/usr/local/share/soundfonts",
     "/opt/homebrew/share/soundfonts",
@@ -43,23 +45,28 @@ LEVEL_STEP_DB = 2.0
 
 
 def find_font(path: str | Path | None = None) -> Path:
-    """Find the SoundFont: `path`, else the variable GEN_AUDIO_SOUNDFONT, else the usual folders.
+    """Find the SoundFont: `path`, else the variable GEN_AUDIO_SOUNDFONT, else the usual one in the usual folders.
+
+    A path that is a bare file name, and no file here, is looked for in the usual folders, too.
 
     Raises:
         MissingExtraError: there is none, or the one named does not exist.
     """
     named = path or os.environ.get("GEN_AUDIO_SOUNDFONT")
     if named:
-        if not Path(named).is_file():
-            raise MissingExtraError(f"the SoundFont {named} does not exist. {HOW}")
-        return Path(named)
+        is_bare = Path(named).name == str(named)
+        for place in (Path(named), *(Path(folder) / named for folder in FOLDERS if is_bare)):
+            if place.is_file():
+                return place
+        also = f" here or in {', '.join(FOLDERS)}" if is_bare else ""
+        raise MissingExtraError(f"the SoundFont {named} does not exist{also}. Name one that is there. {HOW}")
     for folder in FOLDERS:
         if (Path(folder) / FONT_NAME).is_file():
             return Path(folder) / FONT_NAME
     raise MissingExtraError(f"no SoundFont found in {', '.join(FOLDERS)}. {HOW}")
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _load(font: Path, sample_rate: int) -> tuple[Any, int]:
     """Load a font once per process: the synthesizer and the font's number in it."""
     try:
@@ -92,6 +99,11 @@ class Renderer:
     def font_sha256(self) -> str:
         return hashlib.sha256(self.font.read_bytes()).hexdigest()
 
+    def has_program(self, is_drums: bool, program: int) -> bool:
+        """Whether the font has a program of General MIDI, or a drum kit."""
+        synth, number = _load(self.font, self.sample_rate)
+        return synth.sfpreset_name(number, 128 if is_drums else 0, program) is not None
+
     def render(self, score: Score) -> dict[str, np.ndarray]:
         """Play every track of a score.
 
@@ -99,17 +111,24 @@ class Renderer:
             Role -> [2, L] float32 with L = round(duration * sample_rate), dry and before level and pan.
 
         Raises:
-            AudioError: the synthesizer returned infinities, as a few programs of some fonts do.
+            AudioError: the synthesizer returned infinities, as a few programs of some fonts do, or the font has no such
+                program, for which it would play another one.
         """
         length = round(score.duration * self.sample_rate)
-        return {track.role: self._play(track, score.seconds_per_beat, length) for track in score.tracks}
+        return {track.role: self._play(track, score.tempo_map, length) for track in score.tracks}
 
-    def _play(self, track: Track, seconds_per_beat: float, length: int) -> np.ndarray:
+    def _play(self, track: Track, tempo_map: TempoMap, length: int) -> np.ndarray:
+        if not self.has_program(track.is_drums, track.program):
+            kind = "drum kit" if track.is_drums else "program"
+            raise AudioError(
+                f"{self.font.name} has no {kind} {track.program}, which this plan wants for its {track.role}. Choose "
+                "another instrument, or another SoundFont."
+            )
         where = (self.font, self.sample_rate, track.is_drums, track.program)
         if not track.is_drums and track.program in UNEVEN_PROGRAMS:
-            sound = _render_levelled(*where[:2], track.program, track.notes, seconds_per_beat, length)
+            sound = _render_levelled(*where[:2], track.program, track.notes, tempo_map, length)
         else:
-            sound = _render_notes(*where, track.notes, seconds_per_beat, length) * _gain(*where)
+            sound = _render_notes(*where, track.notes, tempo_map, length) * _gain(*where)
         if not np.isfinite(sound).all():
             raise AudioError(
                 f"the synthesizer gave infinities for program {track.program} of role {track.role}. Choose another."
@@ -118,7 +137,7 @@ class Renderer:
 
 
 def _render_levelled(
-    font: Path, sample_rate: int, program: int, notes: tuple[Note, ...], seconds_per_beat: float, length: int
+    font: Path, sample_rate: int, program: int, notes: tuple[Note, ...], tempo_map: TempoMap, length: int
 ) -> np.ndarray:
     """Play an uneven program: notes that need the same gain, to 2 dB, share a pass; [2, length]."""
     groups: dict[int, list[Note]] = {}
@@ -130,7 +149,7 @@ def _render_levelled(
         groups.setdefault(round(gain / LEVEL_STEP_DB), []).append(moved)
     sound = np.zeros((2, length), np.float32)
     for step, group in sorted(groups.items()):
-        part = _render_notes(font, sample_rate, False, program, tuple(group), seconds_per_beat, length)
+        part = _render_notes(font, sample_rate, False, program, tuple(group), tempo_map, length)
         sound += part * np.float32(10 ** (step * LEVEL_STEP_DB / 20))
     return sound
 
@@ -139,7 +158,7 @@ def _render_levelled(
 def _note_level(font: Path, sample_rate: int, program: int, pitch: int, velocity: int) -> float:
     """Level in dB of the first 0.4 s of one note; no lower than -90."""
     sound = _render_notes(
-        font, sample_rate, False, program, (Note(0.0, 1.0, pitch, velocity),), 0.4, sample_rate * 2 // 5
+        font, sample_rate, False, program, (Note(0.0, 1.0, pitch, velocity),), TempoMap(150.0), sample_rate * 2 // 5
     )
     return float(max(-90.0, 20 * np.log10(np.sqrt(np.mean(np.square(sound, dtype=np.float64))) + 1e-12)))
 
@@ -153,7 +172,7 @@ def _gain(font: Path, sample_rate: int, is_drums: bool, program: int) -> np.floa
     else:
         low = 36 if 32 <= program <= 39 else 60  # basses are heard low
         notes = tuple(Note(beat, 0.9, low + step, 90) for beat, step in enumerate((0, 4, 7, 12)))
-    sound = _render_notes(font, sample_rate, is_drums, program, notes, 0.5, 2 * sample_rate)
+    sound = _render_notes(font, sample_rate, is_drums, program, notes, TempoMap(120.0), 2 * sample_rate)
     level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
     return np.float32(ACTIVE_RMS / level) if np.isfinite(level) and level > 1e-5 else np.float32(1.0)
 
@@ -164,7 +183,7 @@ def _render_notes(
     is_drums: bool,
     program: int,
     notes: tuple[Note, ...],
-    seconds_per_beat: float,
+    tempo_map: TempoMap,
     length: int,
 ) -> np.ndarray:
     """Drive the synthesizer from event to event, to the sample: [2, length] float32."""
@@ -176,8 +195,8 @@ def _render_notes(
     synth.program_select(channel, number, 128 if is_drums else 0, program, is_drums)
     events = []
     for note in notes:
-        start = round(note.start * seconds_per_beat * sample_rate)
-        stop = max(round((note.start + note.duration) * seconds_per_beat * sample_rate), start + 1)
+        start = round(tempo_map.seconds(note.start) * sample_rate)
+        stop = max(round(tempo_map.seconds(note.start + note.duration) * sample_rate), start + 1)
         events += [(stop, 0, note.pitch, 0), (start, 1, note.pitch, note.velocity)]  # at one sample, ends come first
     sound, now = np.zeros((length, 2), np.float32), 0
     for sample, is_on, pitch, velocity in sorted(events):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from .blending import Blend
 from .casting import Cast
 from .manner import style_of
 from .plan import METERS, MusicalPlan
-from .planner import Constraints, plan_music
+from .planner import Attributes, Constraints, plan_music
 from .prompt import parse_prompt
 from .score import ROLES
 from .theory import MODES, Key
@@ -38,9 +38,12 @@ class Wishes:
     mood: str | None = None  # names with commas
     chords: Sequence[str] = ()  # one entry a bar
     sections: Sequence[str] = ()
+    effects: Mapping[str, Any] | None = None  # kept in another style, which draws the others
     instruments: Sequence[str] = ()  # who joins, or takes over a role
     without: Sequence[str] = ()  # roles or instruments that leave
     only: bool = False  # all but `instruments` leave
+    rubato: float | None = None
+    ritardando: bool | None = None
 
 
 def read_wishes(prompt: str) -> Wishes:
@@ -62,6 +65,8 @@ def read_wishes(prompt: str) -> Wishes:
         "instruments": facts.instruments,
         "without": facts.without,
         "only": facts.only,
+        "rubato": facts.rubato,
+        "ritardando": facts.ritardando,
     }
     mood = ", ".join(facts.moods) or None
     return Wishes(tempo=facts.tempo, pace=pace, key=facts.key, meter=meter, mood=mood, **said)  # type: ignore[arg-type]
@@ -69,8 +74,8 @@ def read_wishes(prompt: str) -> Wishes:
 
 def next_bar(plan: MusicalPlan, second: float) -> float | None:
     """The first bar line after a second, both counted from the plan's beginning; None if no further bar begins."""
-    number = math.floor(second / plan.seconds_per_bar + 1e-9) + 1
-    return number * plan.seconds_per_bar if number < plan.num_bars else None
+    number = math.floor(plan.bar_at(second) + 1e-9) + 1
+    return plan.second_of_bar(number) if number < plan.num_bars else None
 
 
 def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> MusicalPlan:
@@ -103,27 +108,33 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
     if not chords and not is_other_style and (key, meter) == (str(Key.parse(plan.key)), plan.meter):
         chords = _chords_from(plan, start)[:bars]
     told: dict[str, Any] = {"tempo": tempo, "key": key, "meter": meter, "chords": chords, "sections": names}
+    told |= {"rubato": wishes.rubato, "ritardando": wishes.ritardando}
     if is_other_style:
         return _in_other_style(wishes, Constraints(duration=duration, seed=plan.seed, mood=mood, **told))
     programs, reason = _cast(plan, wishes)
     drums = ("drums",) if "drums" in programs else ()  # for the groove; who plays is known
     told |= {"style": plan.style, "blend": plan.blend, "mood": mood, "instruments": drums}
-    revised = plan_music(None, Constraints(duration=duration, seed=plan.seed, **told))
+    if wishes.rubato is None:
+        told["rubato"] = 0.0 if drums else plan.rubato
+    slows = Attributes(ritardando=bool(plan.ritardando) and not drums)  # if there is time for it
+    revised = plan_music(slows, Constraints(duration=duration, seed=plan.seed, **told))
     is_same_groove = drums and plan.groove and meter == plan.meter
     return replace(
         revised,
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
+        effects={**plan.effects, **(wishes.effects or {})},
         fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
-        decisions={**revised.decisions, "instruments": reason},
+        decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before"},
     )
 
 
 def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:
     """Let a new style choose its players."""
     players = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
+    wished = replace(wished, effects=wishes.effects)
     return plan_music(None, replace(wished, style=wishes.style, **players))  # type: ignore[arg-type]
 
 
@@ -151,13 +162,13 @@ def _tempo(plan: MusicalPlan, wishes: Wishes, is_other_style: bool) -> float | N
 
 def _names_from(plan: MusicalPlan, start: float) -> tuple[str, ...]:
     """Names of the sections that have a bar from second `start` on."""
-    number = round(start / plan.seconds_per_bar)
+    number = round(plan.bar_at(start))
     return tuple(dict.fromkeys(bar.section.name for bar in plan.bars[number:]))
 
 
 def _chords_from(plan: MusicalPlan, start: float) -> tuple[str, ...]:
     """Chords of the bars from second `start` on."""
-    number = round(start / plan.seconds_per_bar)
+    number = round(plan.bar_at(start))
     return tuple(" ".join(map(str, bar.chords)) for bar in plan.bars[number:])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from .tempo_map import TempoMap
 
 __all__ = ["MIX", "PITCHED_ROLES", "ROLES", "Note", "Score", "Track"]
 
@@ -39,13 +42,13 @@ class Track:
 
 @dataclass(frozen=True)
 class Score:
-    """A whole arranged piece at one tempo."""
+    """A whole arranged piece."""
 
-    tempo: float  # beats (quarter notes) per minute
+    tempo_map: TempoMap  # the second of every beat
     beats_per_bar: int
     duration: float  # seconds, the ring of the last chord included
     tracks: tuple[Track, ...]
 
-    @property
-    def seconds_per_beat(self) -> float:
-        return 60.0 / self.tempo
+    def without(self, roles: Collection[str]) -> Score:
+        """The same piece with some roles silent; what the others play does not change."""
+        return replace(self, tracks=tuple(track for track in self.tracks if track.role not in roles))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from typing import Any
 
 import yaml
 
 from ..errors import ConfigError, UnknownNameError
+from .effect_choice import check_effects, check_ranges
 from .harmony import DEVICES, KEY_CHANGE
-from .plan import METERS, SECTION_NAMES
+from .pedal import PLACES
+from .plan import METERS, SECTION_NAMES, SLOWEST_END
 from .score import ROLES
 from .theory import MODES
 from .voicing import VOICINGS
@@ -45,7 +47,6 @@ BASS = ("walking", "pattern", "sustain")
 SCALES = ("mode", "pentatonic", "blues", "chord")
 PHRASE_LETTERS = set("ABaFGC.")
 COLOURS = ("arpeggio", "hits", "counter", "riser")
-REVERBS = ("none", "room", "hall", "plate")
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,13 @@ class Style:
     bass: dict[str, Any]
     melody: dict[str, Any]
     colour: dict[str, Any]
-    effects: dict[str, Any]
+    effects: dict[str, Any]  # of a plan that says nothing of them
+    effect_ranges: dict[str, Any]  # effect -> [low, high] or value -> weight, from which the planner draws
     reverb_send: dict[str, float]
+    # These may be left out of the file.
+    pedal_point: dict[str, float] = field(default_factory=dict)  # place of pedal.py -> how often the bass stands there
+    rubato: float = 0.0  # of a soloist; 0 steady .. 1, see tempo_map.py
+    ritardando: float = 0.0  # share of the tempo that the last bar loses
 
 
 def style_names() -> list[str]:
@@ -118,12 +124,13 @@ def check_style(name: str, data: Any) -> Style:
     Raises:
         ConfigError: something is missing, unknown or out of range; the message names file and field.
     """
-    wanted = [field.name for field in fields(Style) if field.name != "name"]
+    wanted = {each.name: each for each in fields(Style) if each.name != "name"}
     _need(name, "file", isinstance(data, dict), "must be a mapping")
     for key in data:
         _need(name, key, key in wanted, f"is no field of a style. Known: {', '.join(wanted)}")
-    for key in wanted:
-        _need(name, key, key in data, "is missing")
+    for key, each in wanted.items():
+        is_optional = each.default is not MISSING or each.default_factory is not MISSING
+        _need(name, key, is_optional or key in data, "is missing")
     tuples = {key: tuple(data[key]) for key in ("aliases", "tempo", "swing", "humanise_ms", "moods")}
     sections = tuple((str(n), int(bars), float(energy)) for n, bars, energy in data["sections"])
     style = Style(name=name, **{**data, **tuples, "sections": sections})
@@ -146,6 +153,11 @@ def _check_time(style: Style) -> None:
         _need(
             style.name, "harmony", right, f"has {device}: {chance}; known: {', '.join((*DEVICES, KEY_CHANGE))}, 0 to 1"
         )
+    for place, chance in style.pedal_point.items():
+        right = place in PLACES and 0 <= chance <= 1
+        _need(style.name, "pedal_point", right, f"has {place}: {chance}; known: {', '.join(PLACES)}, 0 to 1")
+    _need(style.name, "rubato", 0 <= style.rubato <= 1, "must be 0 to 1")
+    _need(style.name, "ritardando", 0 <= style.ritardando <= SLOWEST_END, f"must be 0 to {SLOWEST_END:g}")
     for section, bars, energy in style.sections:
         right = section in SECTION_NAMES and bars > 0 and 0 <= energy <= 1
         _need(style.name, "sections", right, f"has [{section}, {bars}, {energy}]; need a known name, bars, energy 0..1")
@@ -177,7 +189,11 @@ def _check_parts(style: Style) -> None:
         _need(style.name, part, 0 <= getattr(style, part)[name] <= 1, f"{name} must be 0 to 1")
     _need(style.name, "melody", style.melody["scale"] in SCALES, f"scale must be one of {', '.join(SCALES)}")
     _need(style.name, "colour", style.colour["kind"] in COLOURS, f"kind must be one of {', '.join(COLOURS)}")
-    _need(style.name, "effects", style.effects["reverb"] in REVERBS, f"reverb must be one of {', '.join(REVERBS)}")
+    try:
+        check_effects(style.effects)
+        check_ranges(style.effect_ranges, style.effects)
+    except ConfigError as error:
+        raise ConfigError(f"styles/{style.name}.yaml: effects: {error}") from None
 
 
 def _check_drums(style: Style) -> None:

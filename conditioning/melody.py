@@ -91,7 +91,7 @@ class Melody(nn.Module):
             if track.role in TUNE:
                 row = heard[TUNE.index(track.role)]
                 for note in sorted(track.notes, key=lambda note: note.pitch):  # the highest of a chord stays
-                    first, last = (round(beat * score.seconds_per_beat * self.chroma_rate) for beat in _span(note))
+                    first, last = (round(score.tempo_map.seconds(beat) * self.chroma_rate) for beat in _span(note))
                     row[first : max(last, first + 1)] = note.pitch % 12
         tune = np.full(count, -1)
         for row in heard:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..composition.tempo_map import TempoMap
 from ..errors import ConfigError, ShapeError
 from .base import Condition, Conditioner
 
@@ -23,13 +24,13 @@ DRUM_HALF_LIFE, DRUM_RING = 0.1, 0.5  # seconds: a drum note has no length of it
 SNAP = 1e-3  # frames; an onset meant for a frame's first instant must not fall into the frame before by rounding
 
 
-def note_array(notes: Iterable[Any], seconds_per_beat: float) -> np.ndarray:
+def note_array(notes: Iterable[Any], tempo_map: TempoMap) -> np.ndarray:
     """Turn notes in beats (with start, duration, pitch, velocity) into the compact form kept for training.
 
     Returns:
         [n, 4] float32: start in seconds, duration in seconds, pitch 0..127, velocity 1..127.
     """
-    rows = [(n.start * seconds_per_beat, n.duration * seconds_per_beat, n.pitch, n.velocity) for n in notes]
+    rows = [(tempo_map.seconds(n.start), tempo_map.span(n.start, n.duration), n.pitch, n.velocity) for n in notes]
     return np.array(rows, np.float32).reshape(-1, 4)
 
 

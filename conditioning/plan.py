@@ -47,7 +47,7 @@ def plan_frames(plan: MusicalPlan, start_frame: int, num_frames: int, frame_rate
         the section's energy 0..1.
     """
     time = (start_frame + np.arange(num_frames) + 0.5) / frame_rate
-    bar_position = time / plan.seconds_per_bar
+    bar_position = plan.bar_at(time)
     beat_position = bar_position * plan.beats_per_bar
     inside = (time >= 0) & (time < plan.duration)
     bar = np.floor(bar_position).astype(np.int64)

@@ -148,7 +148,7 @@ def chord_track(plan: MusicalPlan) -> list[int]:
     """The triad of every quarter second of a plan: 0..11 major, 12..23 minor, NONE for what is neither."""
     bars, found = plan.bars, []
     for cell in range(int(plan.duration * CHORD_RATE)):
-        place = (cell + 0.5) / CHORD_RATE / plan.seconds_per_bar
+        place = plan.bar_at((cell + 0.5) / CHORD_RATE)
         number = min(int(place), len(bars) - 1)  # the last chord rings on
         chords = bars[number].chords
         found.append(_triad(chords[min(int((place - number) * len(chords)), len(chords) - 1)]))
@@ -171,8 +171,7 @@ def chord_share(heard: Sequence[int], wanted: Sequence[int]) -> float | None:
 def _beats(take: Take, facts: Mapping[str, Any]) -> float | None:
     if take.plan is None or "beats" not in facts:
         return None
-    count = round(take.plan.num_bars * take.plan.beats_per_bar)
-    return beat_f1(facts["beats"], [beat * 60 / take.plan.tempo for beat in range(count)])
+    return beat_f1(facts["beats"], take.plan.beat_times)
 
 
 def beat_f1(heard: Sequence[float], wanted: Sequence[float]) -> float:

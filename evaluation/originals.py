@@ -13,10 +13,9 @@ from ..audio import Waveform
 from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..composition.renderer import Renderer
-from ..composition.style import load_style
 from ..errors import GenAudioError
 from ..pipeline.codec_commands import fit
-from ..pipeline.mixer import mix
+from ..pipeline.mixer import mix_plan
 from ..pipeline.pipeline import Pipeline
 
 __all__ = ["LOUDNESS", "Original", "Originals", "opus"]
@@ -37,13 +36,16 @@ class Original:
 class Originals:
     """Composes originals and takes them through a model's codec.
 
+    Args:
+        renderer: what plays the notes; None for the SoundFont that is found.
+
     Raises:
         MissingExtraError: tinysoundfont or the SoundFont is not installed.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, renderer: Renderer | None = None) -> None:
         self.pipeline = pipeline
-        self.renderer = Renderer(None, pipeline.sample_rate)
+        self.renderer = renderer or Renderer(None, pipeline.sample_rate)
 
     @property
     def played_levels(self) -> int:
@@ -96,9 +98,8 @@ class Originals:
         return Waveform(decoded.cpu().numpy(), codec.sample_rate), codes[0].cpu().numpy()
 
     def _mixed(self, stems: Mapping[str, np.ndarray], plan: MusicalPlan) -> Waveform:
-        effects, rate = load_style(plan.style).effects, self.pipeline.sample_rate
-        mixed = mix(dict(stems), arrange(plan).tracks, effects, sample_rate=rate, seed=plan.seed)
-        return Waveform(mixed, rate).normalise(LOUDNESS)
+        rate = self.pipeline.sample_rate
+        return Waveform(mix_plan(plan, stems, arrange(plan).tracks, sample_rate=rate), rate).normalise(LOUDNESS)
 
 
 def opus(waveform: Waveform) -> tuple[Waveform, float]:

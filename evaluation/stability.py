@@ -33,14 +33,14 @@ def hear_sections(waveform: Waveform, plan: MusicalPlan) -> list[tuple[str, np.n
     """Name and mean sound of every section of two seconds or more: [108], mel bands in dB and chroma."""
     features = extract(waveform.mono().samples[0], waveform.sample_rate)
     frames, cells = len(features.mel_db) / waveform.duration, len(features.chroma) / waveform.duration
-    found, start = [], 0.0
+    found, bars = [], 0
     for section in plan.sections:
-        end = min(start + section.num_bars * plan.seconds_per_bar, waveform.duration)
+        start, bars = plan.second_of_bar(bars), bars + section.num_bars
+        end = min(plan.second_of_bar(bars), waveform.duration)
         if end - start >= 2.0:
             mel = features.mel_db[int(start * frames) : int(end * frames)].mean(0)
             chroma = features.chroma[int(start * cells) : int(end * cells)].mean(0)
             found.append((section.name, np.concatenate([np.maximum(mel, QUIET), _loudest(chroma) * 10])))
-        start = end
     return found
 
 

@@ -7,7 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..composition.blending import Blend
+from ..composition.effect_choice import USUAL, read_effects
 from ..composition.instruments import find_instrument, instrument_family
+from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.theory import Chord, Key
 from ..errors import ConfigError
@@ -39,6 +41,10 @@ def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
         said.append(("mood", params.mood, plan.mood or "none"))
     if params.tempo is not None:
         said.append(("tempo", float(params.tempo), float(plan.tempo)))
+    if params.rubato is not None:
+        said.append(("rubato", float(params.rubato), float(plan.rubato)))
+    if params.ritardando is not None:
+        said.append(("ritardando", params.ritardando, plan.ritardando > 0))
     if params.key is not None:
         said.append(("key", str(Key.parse(params.key)), str(Key.parse(plan.key))))
     if params.meter is not None:
@@ -51,13 +57,19 @@ def check_against_plan(params: GenerationParams, plan: MusicalPlan) -> None:
         said.append(("chords", " ".join(wanted[i % len(wanted)] for i in range(len(bars))), " ".join(bars)))
     if params.sections is not None:
         said.append(("sections", " ".join(params.sections), " ".join(section.name for section in plan.sections)))
+    if params.effects is not None:
+        planned = style_of(plan).effects
+        for name, value in read_effects(params.effects).items():
+            said.append((f"effects ({name})", value, planned.get(name, USUAL.get(name, 0.0))))
     for name in params.instruments or ():
         role, program = find_instrument(name)
         if plan.instruments.get(role) not in instrument_family(name):
             said.append((f"instruments ({role})", program, plan.instruments.get(role)))
-    for name, wanted_value, planned in said:
-        if wanted_value != planned:
-            raise ConfigError(f"{name} is {wanted_value}, but the plan says {planned}. Drop one, or edit the plan.")
+    for name, wanted_value, planned_value in said:
+        if wanted_value != planned_value:
+            raise ConfigError(
+                f"{name} is {wanted_value}, but the plan says {planned_value}. Drop one, or edit the plan."
+            )
 
 
 def heed_negative(params: GenerationParams) -> None:

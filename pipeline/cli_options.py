@@ -18,6 +18,12 @@ Duration = Annotated[
     float | None, option("Seconds, at most 3600. Default: what the plan, --bars or the prompt says, or 10.", MUSIC)
 ]
 Bpm = Annotated[float | None, option("Tempo in beats per minute.", MUSIC)]
+Rubato = Annotated[
+    float | None, option("How freely the tempo moves: 0 steady to 1. Default: as the style does.", MUSIC)
+]
+Ritardando = Annotated[
+    bool | None, option("Slow down in the last bar. Default: as the style does.", MUSIC, "--ritardando/--no-ritardando")
+]
 KeyName = Annotated[str | None, option('Such as "A minor" or "F# dorian".', MUSIC)]
 Meter = Annotated[str | None, option("4/4, 3/4 or 6/8.", MUSIC)]
 Chords = Annotated[str | None, option('One a bar, repeated: "Am7 D7 Gmaj7", or "Dm7 G7 | C".', MUSIC)]
@@ -32,6 +38,7 @@ NegativePrompt = Annotated[
     str | None, option('Words for what shall not be heard: "drums, vocals, sad".', MUSIC, "--negative-prompt")
 ]
 Sections = Annotated[str | None, option('In order: "intro, verse, chorus, bridge, break, ending".', MUSIC)]
+Effects = Annotated[str | None, option('"dry", or some of them: "reverb=hall, delay=0.4". docs/effects.md', MUSIC)]
 Bars = Annotated[int | None, option("Exact number of bars.", MUSIC)]
 Seed = Annotated[int | None, option("Repeat a piece. Default: drawn, and recorded.", MUSIC)]
 Output = Annotated[Path | None, option("File or folder. Default: <prompt>-<seed>.wav here.", OUTPUT, "--output", "-o")]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..audio import Waveform
 from ..composition.arranger import arrange
-from ..composition.manner import style_of
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, plan_music
@@ -21,7 +19,7 @@ from ..errors import ConfigError
 from . import sidecar
 from .agreement import heed_negative
 from .commands import read_params, read_plan, report
-from .mixer import HEADROOM, mix, place
+from .mixer import HEADROOM, mix_plan, place
 from .outputs import Target, check_writable, plan_targets, stem_extras, stem_paths, write_sound
 from .params import GenerationParams, check_prompt
 
@@ -54,8 +52,7 @@ def compose(options: Mapping[str, Any]) -> None:
     clock = time.perf_counter()
     stems = renderer.render(score)
     rate = renderer.sample_rate
-    mixed = mix(stems, score.tracks, style_of(plan).effects, sample_rate=rate, seed=plan.seed)
-    waveform = Waveform(mixed, rate).normalise(params.loudness)
+    waveform = Waveform(mix_plan(plan, stems, score.tracks, sample_rate=rate), rate).normalise(params.loudness)
     timings["render"] = time.perf_counter() - clock
 
     placed = {t.role: Waveform(place(stems[t.role], t) * HEADROOM, rate) for t in score.tracks}
@@ -80,16 +77,18 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
         mood=", ".join(facts.moods) or None,
         instruments=facts.instruments,
         only=facts.only,
+        rubato=facts.rubato,
+        ritardando=facts.ritardando,
     )
     return plan_music(said, params.constraints)
 
 
 def _audible(score: Score, params: GenerationParams) -> Score:
     """Leave out what --without names; a plan that was read may still hold it."""
-    tracks = tuple(track for track in score.tracks if not params.is_silent(track.role, track.program))
-    if not tracks:
+    audible = score.without(params.silent_roles({track.role: track.program for track in score.tracks}))
+    if not audible.tracks:
         raise ConfigError("The plan has no role left to play. Take one role out of --without.")
-    return replace(score, tracks=tracks)
+    return audible
 
 
 def _check_others(others: list[Path], target: Target, inputs: list[Path], *, overwrite: bool) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..composition.arranger import arrange
+from ..composition.effect_choice import read_effects
 from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.revision import Wishes, next_bar, read_wishes, revise
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Live", "Part"]
 
-CHANGEABLE = tuple(field.name for field in fields(Wishes) if field.name not in ("pace", "only"))
+CHANGEABLE = tuple(field.name for field in fields(Wishes) if field.name not in ("pace", "only", "effects"))
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Live:
             ConfigError: a wish that cannot be met, or no bar begins any more; then the music goes on unchanged.
         """
         wish = _wish(prompt, plan, wishes)
+        if self.params.effects is not None:  # said when the stream began
+            wish = replace(wish, effects=read_effects(self.params.effects))
         now = self.parts[-1]
         base = prompt if prompt is not None and wish.style else now.base
         heard = now.prompt if prompt is None else prompt if wish.style else f"{base}, {prompt}"
@@ -233,7 +236,7 @@ def _wish(prompt: str | None, plan: MusicalPlan | None, wishes: Mapping[str, Any
 
 def _fitted(plan: MusicalPlan, rest: float) -> MusicalPlan:
     """The plan, its last chord ringing until the end of the piece."""
-    music = plan.num_bars * plan.seconds_per_bar
+    music = plan.second_of_bar(plan.num_bars)
     if music > rest + 1e-6:
         raise ConfigError(
             f"the plan's {plan.num_bars} bars last {music:.1f} s, but {rest:.1f} s are left from the next bar on. "

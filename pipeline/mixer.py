@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..composition import effects as fx
+from ..composition.manner import style_of
+from ..composition.plan import MusicalPlan
 from ..composition.score import MIX, Track
 from .blockwise import blockwise
+from .room import Room
 
-__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_stream", "place", "whole_band"]
+__all__ = ["FADE", "HEADROOM", "Scene", "dry_mix", "mix", "mix_plan", "mix_stream", "place", "whole_band"]
 
 FADE = 0.05  # seconds from one scene to the next
 TREBLE_HZ = 2000.0  # above which an expression's treble is raised or lowered
@@ -38,7 +41,10 @@ def dry_mix(stems: Mapping[str, np.ndarray], tracks: Sequence[Track]) -> np.ndar
 
 
 def whole_band(tracks: Sequence[Track]) -> Track:
-    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs."""
+    """The track of a mix that was played as one: levels and places are in it, its reverb is the mean of theirs.
+
+    `tracks` are those that play; one that is silenced must not make the others wetter or drier.
+    """
     send = sum(track.reverb_send for track in tracks) / max(1, len(tracks))
     return Track(MIX, 0, (), reverb_send=send)
 
@@ -69,22 +75,32 @@ def mix(
     return _finish(_wet(stems, tracks, effects, sample_rate, seed), 0, effects, sample_rate, seed)
 
 
+def mix_plan(
+    plan: MusicalPlan, stems: Mapping[str, np.ndarray], tracks: Sequence[Track], *, sample_rate: int
+) -> np.ndarray:
+    """Mix the stems of a plan as `mix` does, with its effects and what mood, blend and fade-out make of them.
+
+    Whatever is compared with a model's sound must come through here, as that sound does.
+    """
+    return mix(stems, tracks, style_of(plan).effects, sample_rate=sample_rate, seed=plan.seed)
+
+
 def _wet(
     stems: Mapping[str, np.ndarray], tracks: Sequence[Track], effects: Mapping[str, Any], sample_rate: int, seed: int
 ) -> np.ndarray:
-    """Sum the placed stems and their reverb: [2, L]."""
+    """Sum the placed stems and what reverb, echoes and chorus make of them: [2, L]."""
     sound = dry_mix(stems, tracks)
     sound *= HEADROOM
-    reverb = _reverb(effects, sample_rate, seed)
-    if reverb is not None:
-        sends = (place(stems[t.role], t) * (HEADROOM * np.float32(t.reverb_send)) for t in tracks)
-        sound += reverb(functools.reduce(np.add, sends))
+    room = Room(effects, sample_rate=sample_rate, seed=seed)
+    if not room.is_empty:
+        sound += room(*(_sent(stems, tracks, [bus(track) for track in tracks]) for bus in room.buses))
     return sound
 
 
-def _reverb(effects: Mapping[str, Any], sample_rate: int, seed: int) -> fx.Reverb | None:
-    kind, seconds = effects.get("reverb", "none"), float(effects.get("reverb_seconds", 1.0))
-    return None if kind == "none" else fx.Reverb(sample_rate=sample_rate, kind=kind, seconds=seconds, seed=seed)
+def _sent(stems: Mapping[str, np.ndarray], tracks: Sequence[Track], amounts: Sequence[float]) -> np.ndarray:
+    """Sum so much of each placed stem: [2, L]."""
+    shares = (HEADROOM * np.float32(amount) for amount in amounts)
+    return functools.reduce(np.add, (place(stems[t.role], t) * share for t, share in zip(tracks, shares, strict=True)))
 
 
 def _finish(sound: np.ndarray, start: int, effects: Mapping[str, Any], sample_rate: int, seed: int) -> np.ndarray:
@@ -143,7 +159,7 @@ def mix_stream(
 
     def wet(block: np.ndarray, start: int) -> np.ndarray:
         known = begun(start + block.shape[1])
-        sends.extend(_Send(scene, sample_rate) for scene in known[len(sends) :])
+        sends.extend(_Send(scene, sample_rate, start) for scene in known[len(sends) :])
         weights = _weights(known, start, block.shape[1], fade)
         parts = [send(block, weight) for send, weight in zip(sends, weights, strict=True)]
         return functools.reduce(np.add, [part for part in parts if part is not None])
@@ -161,22 +177,24 @@ def mix_stream(
 
 
 class _Send:
-    """Level, place and reverb of one scene."""
+    """Level, place, reverb, echoes and chorus of one scene, which hears the piece from sample `start` on."""
 
-    def __init__(self, scene: Scene, sample_rate: int) -> None:
+    def __init__(self, scene: Scene, sample_rate: int, start: int) -> None:
         tracks = scene.tracks.values()
         self.rows = list(scene.tracks)
         self.sides = np.concatenate([_sides(track) for track in tracks], 1) * HEADROOM  # [2, R]
-        self.amounts = self.sides * np.array([track.reverb_send for track in tracks], np.float32)
-        self.reverb = _reverb(scene.effects, sample_rate, scene.seed)
+        self.room = Room(scene.effects, sample_rate=sample_rate, seed=scene.seed, start=start)
+        self.amounts = [self.sides * np.array([bus(t) for t in tracks], np.float32) for bus in self.room.buses]
 
     def __call__(self, block: np.ndarray, weight: np.ndarray | None) -> np.ndarray | None:
         """Place a block [rows, n] that counts with `weight` [n], None for not at all; None if nothing rings either."""
-        if weight is None and (self.reverb is None or self.reverb.is_silent):
+        if weight is None and self.room.is_silent:
             return None
         stems = np.zeros((len(self.rows), block.shape[1]), np.float32) if weight is None else block[self.rows] * weight
         dry = np.einsum("cr,rn->cn", self.sides, stems)  # a product would wake BLAS's threads for nothing
-        return dry if self.reverb is None else dry + self.reverb(np.einsum("cr,rn->cn", self.amounts, stems))
+        if self.room.is_empty:
+            return dry
+        return dry + self.room(*(np.einsum("cr,rn->cn", amounts, stems) for amounts in self.amounts))
 
 
 def _numbered(blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:

@@ -52,7 +52,8 @@ PLAYING = (
     "min_p",
     "loudness",
 )
-PLANNING = ("plan", "chords", "tempo", "key", "meter", "style", "sections", "bars")  # what a melody model can be given
+# What a melody model can be given.
+PLANNING = ("plan", "chords", "tempo", "key", "meter", "style", "sections", "bars", "rubato", "ritardando")
 
 
 class MusicGen(Pipeline):

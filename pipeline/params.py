@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..composition.avoiding import Avoided, read_negative
 from ..composition.blending import Blend
 from ..composition.casting import ROLE_WORDS, check_names
+from ..composition.effect_choice import read_effects
 from ..composition.instruments import find_instrument, forbidden
 from ..composition.moods import read_moods
 from ..composition.plan import METERS, SECTION_NAMES, MusicalPlan
@@ -71,6 +72,7 @@ class GenerationParams:
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    effects: str | None = None  # "reverb=hall, delay=0.4", or "dry"; the others are drawn from the style's
     loudness: float | str = -16.0  # LUFS, "peak" or "none"
     without: tuple[str, ...] = ()  # roles or instruments that must not play
     role_seeds: Mapping[str, int] = field(default_factory=dict)  # roles that are played with another seed
@@ -78,6 +80,8 @@ class GenerationParams:
     style: str | None = None  # one, or a blend: "70% jazz, 30% house"
     mood: str | None = None  # names with commas
     tempo: float | None = None  # beats (quarter notes) per minute
+    rubato: float | None = None  # how freely the tempo moves: 0 steady .. 1
+    ritardando: bool | None = None  # whether the last bar slows down
     key: str | None = None  # "A minor", "F# dorian"
     meter: str | None = None
     chords: tuple[str, ...] | None = None  # one entry a bar, "Am7", or "Dm7 G7" for two in it; repeated
@@ -113,6 +117,9 @@ class GenerationParams:
         check_number("guidance_scale", self.guidance_scale, 0.0, 100.0)
         check_number("plan_guidance", self.plan_guidance, 0.0, 100.0)
         check_number("tempo", self.tempo, 30.0, 300.0, unit=" BPM")
+        check_number("rubato", self.rubato, 0.0, 1.0)
+        if self.ritardando not in (None, True, False):
+            raise ConfigError(f"ritardando is {self.ritardando!r}; it must be true or false.")
         check_integer("bars", self.bars, 1, 2000)
         if self.loudness not in ("peak", "none"):
             if isinstance(self.loudness, str):
@@ -139,6 +146,8 @@ class GenerationParams:
             Blend.parse(self.style)
         if self.mood is not None:
             object.__setattr__(self, "mood", ", ".join(read_moods(self.mood)))
+        if self.effects is not None:
+            read_effects(self.effects)
         if self.negative_prompt is not None:
             object.__setattr__(self, "negative_prompt", check_prompt(self.negative_prompt, "negative_prompt", "drums"))
         if self.key is not None:
@@ -166,10 +175,12 @@ class GenerationParams:
     def constraints(self) -> Constraints:
         """The musical wishes, as the planner takes them; for item i of several, replace the seed."""
         names = ("tempo", "key", "meter", "chords", "instruments", "style", "mood", "bars", "duration", "sections")
-        wishes = {name: getattr(self, name) for name in (*names, "seed") if getattr(self, name) is not None}
+        free = ("rubato", "ritardando", "seed")
+        wishes = {name: getattr(self, name) for name in (*names, *free) if getattr(self, name) is not None}
         avoided = self.avoided
         return Constraints(
             **wishes,
+            effects=read_effects(self.effects) if self.effects is not None else None,
             without=(*self.without, *avoided.without),
             avoid_styles=avoided.styles,
             avoid_moods=avoided.moods,
@@ -191,6 +202,10 @@ class GenerationParams:
             if is_drums == (role == "drums") and program in programs:
                 return True
         return False
+
+    def silent_roles(self, instruments: Mapping[str, int]) -> list[str]:
+        """The roles of a plan's instruments (role -> program) that shall not be heard."""
+        return [role for role, program in instruments.items() if self.is_silent(role, program)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the plan left out: it has its own place in the sidecar."""

@@ -57,7 +57,7 @@ class Conditions:
         self.rows = [(*ROLES, MIX).index(row) for row in worked_out]
         self.text = text.expand(len(self.rows), -1)
         heard = [[t for t in score.tracks if t.role in roles and row in (t.role, MIX)] for row in worked_out]
-        self.notes = [[(note_array(t.notes, score.seconds_per_beat), t.is_drums) for t in tracks] for tracks in heard]
+        self.notes = [[(note_array(t.notes, score.tempo_map), t.is_drums) for t in tracks] for tracks in heard]
         self.programs = [
             tracks[0].program if tracks and row != MIX else -1 for row, tracks in zip(worked_out, heard, strict=True)
         ]

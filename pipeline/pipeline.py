@@ -13,7 +13,6 @@ from torch import Tensor
 from ..audio import Waveform
 from ..codecs.base import Codec
 from ..composition.arranger import arrange
-from ..composition.manner import style_of
 from ..composition.plan import MusicalPlan
 from ..composition.planner import plan_music
 from ..composition.score import MIX, Score, Track
@@ -25,7 +24,7 @@ from .executors.base import Executor
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
 from .live import Live, Part
-from .mixer import HEADROOM, mix, mix_stream, place, whole_band
+from .mixer import HEADROOM, mix_plan, mix_stream, place, whole_band
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
 from .perform import Performance, begin
 from .performer import Performer
@@ -132,6 +131,7 @@ class Pipeline:
         plan, heard = self.compose(prompt, text, params, seed)
         score = arrange(plan)
         piece = self.perform(score, plan, text, params, seed)
+        played = score.without(params.silent_roles(plan.instruments))
         clock.stop("compose")
 
         def finish(codes: Tensor) -> Generation:
@@ -139,8 +139,8 @@ class Pipeline:
             rows = dict(zip([MIX] if params.as_mix else self.roles(score, params), codes, strict=True))
             stems = self.decode(rows, plan.duration)
             clock.stop("decode")
-            waveform = self.mix(stems, score, plan).normalise(params.loudness)
-            placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, score)}
+            waveform = self.mix(stems, played, plan).normalise(params.loudness)
+            placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, played)}
             clock.stop("mix")
             return Generation(
                 prompt=prompt,
@@ -288,7 +288,6 @@ class Pipeline:
         return Waveform(place(stem.samples, track) * HEADROOM, self.sample_rate)
 
     def mix(self, stems: Mapping[str, Waveform], score: Score, plan: MusicalPlan) -> Waveform:
-        """Mix stems to stereo with the style's effects."""
+        """Mix stems, or one row that played all tracks of the score, to stereo with the plan's effects."""
         sounds, tracks = {role: stem.samples for role, stem in stems.items()}, self._tracks(stems, score)
-        effects = style_of(plan).effects
-        return Waveform(mix(sounds, tracks, effects, sample_rate=self.sample_rate, seed=plan.seed), self.sample_rate)
+        return Waveform(mix_plan(plan, sounds, tracks, sample_rate=self.sample_rate), self.sample_rate)

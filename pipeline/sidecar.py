@@ -41,6 +41,8 @@ def facts(
         timings: stage -> seconds.
         provenance: stage -> what made it ("rule", "sampled", a file and its hash, ...).
         audio: file name, sample_rate, channels and duration of the sound.
+
+    `beats` holds the second of every beat where the tempo moves; None where beat n falls at n * 60 / tempo.
     """
     return {
         "sidecar_version": SIDECAR_VERSION,
@@ -52,9 +54,14 @@ def facts(
         "audio": dict(audio),
         "parameters": dict(parameters),
         "plan": json.loads(plan.to_json()) if plan is not None else None,
+        "beats": _beats(plan),
         "provenance": dict(provenance),
         "timings": {name: round(value, 4) for name, value in timings.items()},
     }
+
+
+def _beats(plan: MusicalPlan | None) -> list[float] | None:
+    return None if plan is None or plan.tempo_map.is_steady else [round(second, 3) for second in plan.beat_times]
 
 
 def generation_facts(generation: Generation, path: Path) -> dict[str, Any]:

@@ -42,6 +42,8 @@ def understand(
         mood=found["mood"].value,
         instruments=tuple(found["instruments"].value or ()),
         only=facts.only,
+        rubato=facts.rubato,
+        ritardando=facts.ritardando,
     )
     constraints = dataclasses.replace(params.constraints, seed=seed)
     heard = {

@@ -247,6 +247,17 @@ def test_kept_codes_are_decoded_again_without_the_network(
         assert run([*again, "-o", "no", "--levels", "9"]) == 1
 
 
+def test_kept_codes_know_who_was_silent_in_a_mix(batch: Batch, nano_model: Path, pipeline: Pipeline) -> None:
+    asked = {"duration": 1.0, "seed": 4, "instruments": ["piano", "drums"]}
+    Path("plan.json").write_text(pipeline.generate("lofi", **asked).plan.to_json())
+    row = {"prompt": "lofi", "plan": "plan.json", "as_mix": True, "without": ["drums"], "loudness": "none"}
+    assert batch([row], "--keep-codes", "--format", "wav") == 0
+    again = ["batch", "--from-codes", "out", "-o", "again", "--model", str(nano_model), "--format", "wav"]
+    assert run([*again, "--loudness", "none"]) == 0
+    one, other = (soundfile.read(Path(out, records(out)[0]["file_name"]))[0] for out in ("out", "again"))
+    assert np.abs(one).max() > 0.001 and np.array_equal(one, other)
+
+
 def test_codes_of_a_stereo_musicgen_are_decoded_again(tiny_musicgen: Any, tmp_path: Path) -> None:
     folder, out, again = str(tiny_musicgen("stereo").folder), str(tmp_path / "out"), str(tmp_path / "again")
     (tmp_path / "rows.txt").write_text("lofi jazz\n")

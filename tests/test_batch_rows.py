@@ -220,7 +220,7 @@ def test_a_plan_may_be_an_object_or_a_file(tmp_path: Path) -> None:
 def test_every_parameter_has_a_reading() -> None:
     known = {*columns.NUMBERS, *columns.INTEGERS, *columns.LISTS, *columns.SOURCES, *columns.SWITCHES}
     known |= {"loudness", "role_seeds", "plan"}
-    texts = {"rung", "style", "mood", "negative_prompt", "key", "meter"}
+    texts = {"rung", "style", "mood", "negative_prompt", "key", "meter", "effects"}
     assert known | texts == {field.name for field in dataclasses.fields(GenerationParams)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -11,12 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from gen_audio.codecs.spectral import Spectral
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
-from benchmarks import cells, engine, one_cell, tables  # noqa: E402
+from benchmarks import cells, engine, mood_report, one_cell, tables, wider_band  # noqa: E402
 from benchmarks.limits import bytes_of_step  # noqa: E402
 from benchmarks.stopwatch import Stopwatch  # noqa: E402
 
@@ -108,6 +112,34 @@ def test_a_cell_of_a_program_that_cannot_play_says_why(tmp_path: Path) -> None:
     assert "nowhere" in found["unavailable"]
 
 
+SIBLINGS = {path.stem: ast.parse(path.read_text("utf-8")) for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names that a module gives to others: what it defines, assigns and imports at its top level."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names
+
+
+def test_what_a_benchmark_takes_from_another_is_there() -> None:
+    taken = [
+        (name, node.module.removeprefix("benchmarks."), alias.name)
+        for name, tree in SIBLINGS.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    ]
+    wrong = [each for each in taken if each[1] in SIBLINGS and each[2] not in defined(SIBLINGS[each[1]])]
+    assert not wrong and any(where == "render" for _, where, _ in taken)
+
+
 def test_the_stopwatch_counts_a_stage_once_and_generators_too() -> None:
     class Codec:
         def decode(self) -> None:
@@ -130,3 +162,29 @@ def test_the_stopwatch_counts_a_stage_once_and_generators_too() -> None:
     result, seconds = clock.run(work)
     assert result == 5
     assert 0.04 <= seconds["decode"] <= seconds["whole"] - 0.05
+
+
+def timbres(count: int, drums: float) -> dict[int, dict[str, Any]]:
+    rng = np.random.default_rng(count)
+    return {number: {"timbre": [*rng.normal(size=60), *rng.normal(drums, 0.3, 8)]} for number in range(1, count)}
+
+
+def test_drums_are_heard_by_what_was_learnt_from_other_notes() -> None:
+    # nothing but chance tells these two apart, so whoever is right about them has seen them before
+    heard = mood_report.hear_drums({"plain": timbres(60, 0), "drumless": timbres(61, 0), "negative": timbres(62, 0)})
+    right = np.concatenate((heard["plain"], ~heard["drumless"]))
+    assert 0.3 < right.mean() < 0.7 and len(heard["negative"]) == 61
+    heard = mood_report.hear_drums({"plain": timbres(60, 1), "drumless": timbres(61, 0), "negative": timbres(62, 0)})
+    assert heard["plain"].mean() > 0.9 > 0.2 > heard["negative"].mean()
+
+
+def test_a_wider_codec_has_the_frames_and_the_weights_of_the_narrow_one() -> None:
+    small = {"width": 32, "latent_width": 8, "vocoder_width": 32}
+    narrow = Spectral(num_bands=40, **small).eval()
+    wide = wider_band.codec_at(48000, narrow, **small)
+    codes = torch.randint(0, narrow.card, (1, narrow.n_q, 30))
+    assert (wide.frame_rate, wide.hop_length, wide.num_bands) == (narrow.frame_rate, 1920, 47)
+    assert wide.decode(codes).shape[-1] == 2 * narrow.decode(codes).shape[-1]
+    mels = [codec.mel_from_latent(codec.quantiser.decode(codes))[0] for codec in (narrow, wide)]
+    assert torch.allclose(mels[0], mels[1][..., :40], atol=1e-5) and not mels[1][..., 40:].any()
+    assert 0 < wider_band.mebibytes(narrow, ["codec.decoder."]) < wider_band.mebibytes(wide, ["codec.decoder."])

@@ -72,6 +72,7 @@ BAD = {
     "duration text": (["x", "--duration", "long"], "--duration"),
     "unknown option": (["x", "--durration", "3"], "--duration"),
     "tempo": (["x", "--bpm", "1000"], "tempo is 1000.0"),
+    "rubato": (["x", "--rubato", "1.5"], "rubato is 1.5; it must be a number from 0 to 1"),
     "seed": (["x", "--seed", "-1"], "seed is -1"),
     "num samples": (["x", "--num-samples", "0"], "num_samples is 0"),
     "temperature": (["x", "--temperature", "-0.1"], "temperature"),
@@ -146,6 +147,8 @@ def test_a_broken_plan_is_refused(text: str, cli: Cli, tmp_path: Path) -> None:
     "flags",
     [
         ["--bpm", "90"],
+        ["--rubato", "0.5"],
+        ["--ritardando"],
         ["--key", "C major"],
         ["--style", "jazz"],
         ["--meter", "3/4"],

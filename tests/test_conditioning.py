@@ -11,6 +11,7 @@ import torch
 from gen_audio import registry
 from gen_audio.composition.plan import MusicalPlan, Section
 from gen_audio.composition.score import Note
+from gen_audio.composition.tempo_map import TempoMap
 from gen_audio.conditioning.base import Condition, Conditioner
 from gen_audio.conditioning.hashed import Hashed
 from gen_audio.conditioning.minilm import MiniLM, find_folder
@@ -152,9 +153,9 @@ def test_a_window_is_a_cut_of_the_whole() -> None:
 
 
 def test_notes_in_beats_become_seconds() -> None:
-    array = note_array([Note(start=2.0, duration=1.0, pitch=60, velocity=100)], seconds_per_beat=0.5)
+    array = note_array([Note(start=2.0, duration=1.0, pitch=60, velocity=100)], TempoMap(120.0))
     np.testing.assert_array_equal(array, np.array([[1.0, 0.5, 60, 100]], np.float32))
-    assert note_array([], 0.5).shape == (0, 4) and not roll_of().any()
+    assert note_array([], TempoMap(120.0)).shape == (0, 4) and not roll_of().any()
 
 
 def test_impossible_notes_are_refused() -> None:

@@ -31,11 +31,11 @@ def make(**changes: Any) -> MusicalPlan:
 
 
 def test_a_plan_survives_json_and_files(tmp_path: Path) -> None:
-    plan = make()
+    plan = make(effects={"reverb": "hall", "delay": 0.3}, rubato=0.4, ritardando=0.2, fade_out=0.5)
     assert MusicalPlan.from_json(plan.to_json()) == plan
     plan.save(tmp_path / "plan.json")
     assert MusicalPlan.load(tmp_path / "plan.json") == plan
-    assert json.loads(plan.to_json())["version"] == 2
+    assert json.loads(plan.to_json())["version"] == 3
 
 
 def test_bars_walk_through_the_sections() -> None:
@@ -102,7 +102,7 @@ def test_a_wrong_section_is_refused(name: str, energy: float, chords: tuple[tupl
     ("changes", "word"),
     [
         ({"temp": 3}, "temp"),
-        ({"version": 3}, "version"),
+        ({"version": 4}, "version"),
         ({"sections": [{"name": "verse"}]}, "energy"),
         ({"sections": 3}, "sections"),
     ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -128,11 +128,13 @@ def test_bars_are_exact_and_sections_return_unchanged(style: str, bars: int) -> 
     key = plan(style, bars=bars, seed=bars).key  # named, so that no chorus rises
     made = plan(style, bars=bars, seed=bars, key=key)
     assert made.num_bars == bars and not raised(made)
-    seen: dict[str, tuple[tuple[str, ...], ...]] = {}
+    seen: dict[str, list[list[Chord]]] = {}
     for section in made.sections:
-        length = min(section.num_bars, len(seen.get(section.name, section.chords)))
-        assert section.chords[:length] == seen.get(section.name, section.chords)[:length]
-        seen[section.name] = max(section.chords, seen.get(section.name, ()), key=len)
+        # Its bass may stand on a pedal point where a chorus follows; the chords above it are the same.
+        chords = [[replace(Chord.parse(symbol), bass=None) for symbol in bar] for bar in section.chords]
+        length = min(section.num_bars, len(seen.get(section.name, chords)))
+        assert chords[:length] == seen.get(section.name, chords)[:length]
+        seen[section.name] = max(chords, seen.get(section.name, []), key=len)
     if "chorus" in seen and min(len(seen["chorus"]), len(seen["verse"])) >= 4:
         assert seen["chorus"][:4] != seen["verse"][:4] or seen["chorus"] != seen["verse"]
 

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import soundfile
 from gen_audio.audio import Waveform
+from gen_audio.composition.arranger import arrange
 from gen_audio.models import int8
 from gen_audio.pipeline import checkpoint
 from gen_audio.pipeline import load as loader
 from gen_audio.pipeline.cli import run
+from gen_audio.pipeline.mixer import mix_plan, whole_band
 from gen_audio.pipeline.pipeline import Pipeline
 
 
@@ -79,6 +81,20 @@ def test_a_mix_is_one_row_that_hears_all_notes_but_those_of_silenced_roles(model
     assert np.array_equal(whole.waveform.samples, again.waveform.samples)
     assert not np.array_equal(whole.codes["mix"].numpy(), fewer.codes["mix"].numpy())
     assert np.abs(whole.waveform.samples).max() > 0.01
+
+
+def test_a_silenced_role_has_no_part_in_the_reverb_of_a_mix(model: Path) -> None:
+    player = loader.load(str(model))
+    plan = player.generate("lofi jazz piano", seed=4, duration=1.0, instruments=("piano", "drums")).plan
+    score = arrange(plan)
+    sends = {track.role: track.reverb_send for track in score.tracks}
+    made = player.generate("lofi jazz piano", as_mix=True, seed=4, plan=plan, without=("drums",), loudness="none")
+    stem = {"mix": player.decode(made.codes, plan.duration)["mix"].samples}
+    left = whole_band([track for track in score.tracks if track.role != "drums"])
+    assert left.reverb_send == pytest.approx(np.mean([sends[role] for role in sends if role != "drums"]))
+    assert left.reverb_send > whole_band(score.tracks).reverb_send  # drums are dry
+    expected = mix_plan(plan, stem, [left], sample_rate=player.sample_rate)
+    assert np.array_equal(made.waveform.samples, expected)
 
 
 def test_a_mix_is_refused_by_a_model_that_learnt_stems_alone(

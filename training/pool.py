@@ -1,7 +1,8 @@
 """The composed stream: pieces are written, arranged and rendered into shards of stems that the trainers read.
 
 A shard is a folder: `audio.npy` (int16, all stems end to end), `notes.npy` ([notes, 4] float32: start and duration in
-seconds, pitch, velocity) and `pieces.jsonl` (plan, and for each stem its role, program and place in both arrays).
+seconds, pitch, velocity) and `pieces.jsonl` (plan, SoundFont, and for each stem its role, program and place in both
+arrays).
 Everything follows from the pool's seed, so the audio is never kept anywhere: the recipe is.
 """
 
@@ -25,8 +26,10 @@ from ..composition.planner import Attributes, Constraints, plan_music
 from ..composition.renderer import Renderer
 from ..composition.score import MIX, Score, Track
 from ..composition.style import load_style, style_names
+from ..conditioning.notes import note_array
 from ..errors import AudioError, ConfigError
 from ..pipeline.mixer import dry_mix
+from .fonts import draw_font, lacking, read_fonts, settle_fonts
 
 __all__ = ["Piece", "Pool", "Stem", "note_table", "train"]
 
@@ -45,17 +48,16 @@ class Stem:
 
 @dataclass(frozen=True)
 class Piece:
-    """One composed piece: its plan and its stems."""
+    """One composed piece: its plan, its stems, and the SoundFont that played it."""
 
     plan: MusicalPlan
     stems: tuple[Stem, ...]
+    font: str = ""  # file name; empty in pools from before it was kept
 
 
 def note_table(track: Track, score: Score) -> np.ndarray:
     """Notes of one track as [n, 4] float32: start and duration in seconds, pitch, velocity."""
-    beat = score.seconds_per_beat
-    rows = [(n.start * beat, n.duration * beat, n.pitch, n.velocity) for n in track.notes]
-    return np.array(rows, np.float32).reshape(-1, 4)
+    return note_array(track.notes, score.tempo_map)
 
 
 def draw_plan(rng: random.Random, seconds: tuple[float, float]) -> MusicalPlan:
@@ -98,14 +100,16 @@ def render_piece(
 def write_shard(folder: Path, seed: str, config: dict[str, Any]) -> None:
     """Compose and render one shard, in a temporary folder that takes its name when it is whole."""
     rng = random.Random(seed)
-    renderer = Renderer(Path(config["font"]) if config.get("font") else None, config["sample_rate"])
+    fonts = read_fonts(config)
+    renderers = {font: Renderer(font.path, config["sample_rate"]) for font in fonts}
     audio, notes, lines, num_samples, num_notes = [], [], [], 0, 0
     target = config["shard_minutes"] * 60 * config["sample_rate"]
     while num_samples < target:
         plan = draw_plan(rng, tuple(config["piece_seconds"]))
+        font = draw_font(fonts, plan.seed)
         try:
-            rows = render_piece(plan, renderer, with_mix=rng.random() < config["mix_share"])
-        except AudioError:  # infinities from the synthesizer, or too loud: drawn again
+            rows = render_piece(plan, renderers[font], with_mix=rng.random() < config["mix_share"])
+        except AudioError:  # infinities from the synthesizer, a program that the font lacks, too loud: drawn again
             continue
         stems = []
         for role, program, sound, table in rows:
@@ -115,7 +119,7 @@ def write_shard(folder: Path, seed: str, config: dict[str, Any]) -> None:
             audio.append(sound)
             notes.append(table)
             num_samples, num_notes = num_samples + len(sound), num_notes + len(table)
-        lines.append(json.dumps({"plan": json.loads(plan.to_json()), "stems": stems}))
+        lines.append(json.dumps({"plan": json.loads(plan.to_json()), "font": font.name, "stems": stems}))
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -129,7 +133,17 @@ def train(config: dict[str, Any], out: Path) -> None:
     """Fill a pool: `hours` of stems in shards, by `workers` processes. Shards that are there are kept.
 
     Shard 0 holds the pieces that no trainer learns from.
+
+    Raises:
+        ConfigError: the pool was begun with other SoundFonts.
+        MissingExtraError: a SoundFont or the synthesizer is not there.
     """
+    fonts = read_fonts(config)
+    settle_fonts(fonts, out)
+    for font in fonts:
+        missing = lacking(font, config["sample_rate"])
+        if missing:
+            print(f"{font.name} has no {', '.join(missing)}: pieces that it should play with them are drawn again")
     count = max(2, math.ceil(config["hours"] * 60 / config["shard_minutes"]))
     jobs = [(out / f"shard-{i:04d}", f"{config['seed']}:{i}", config) for i in range(count)]
     jobs = [job for job in jobs if not job[0].exists()]
@@ -162,7 +176,7 @@ class Pool:
     def _piece(line: str) -> Piece:
         row = json.loads(line)
         stems = tuple(Stem(s["role"], s["program"], tuple(s["audio"]), tuple(s["notes"])) for s in row["stems"])
-        return Piece(MusicalPlan.from_json(json.dumps(row["plan"])), stems)
+        return Piece(MusicalPlan.from_dict(row["plan"]), stems, row.get("font", ""))
 
     def stems(self, held_out: bool) -> Iterator[tuple[int, Piece, Stem]]:
         """All (shard, piece, stem) of the training or of the held-out part."""

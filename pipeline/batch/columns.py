@@ -17,9 +17,9 @@ from ..params import GenerationParams
 __all__ = ["PARAMETERS", "SOURCES", "alternatives", "nearly", "parameter", "plain"]
 
 ALIASES = {"bpm": "tempo", "cfg_coef": "guidance_scale"}
-NUMBERS = ("duration", "guidance_scale", "plan_guidance", "temperature", "top_p", "min_p", "tempo")
+NUMBERS = ("duration", "guidance_scale", "plan_guidance", "temperature", "top_p", "min_p", "tempo", "rubato")
 INTEGERS = ("seed", "num_samples", "top_k", "bars")
-SWITCHES = ("as_mix",)
+SWITCHES = ("as_mix", "ritardando")
 YES_OR_NO = {"true": True, "false": False, "1": True, "0": False}  # in CSV everything is a text
 LISTS = ("without", "chords", "instruments", "sections")
 SOURCES = ("melody", "continue_from")  # recordings: paths, which count by what the file holds

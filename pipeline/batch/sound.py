@@ -84,6 +84,7 @@ def _facts(made: Generation, loudness: float | str) -> dict[str, Any]:
         "num_audio_samples": made.waveform.samples.shape[1],
         "loudness": loudness,
         "plan": made.plan.to_dict() if made.plan else None,
+        "silent": made.params.silent_roles(made.plan.instruments) if made.plan else [],
     }
 
 
@@ -161,6 +162,7 @@ def decode(
     rows = {role: torch.from_numpy(values[: (levels or kept) * sides]) for role, values in codes.items()}
     plan = MusicalPlan.from_dict(facts["plan"]) if facts["plan"] else None
     if pipeline.has_stems and plan is not None:
-        return pipeline.mix(pipeline.decode(rows, plan.duration), arrange(plan), plan), plan
+        score = arrange(plan).without(facts.get("silent", ()))  # older codes name none
+        return pipeline.mix(pipeline.decode(rows, plan.duration), score, plan), plan
     mixed = pipeline.decode_mix(rows["mix"][None])  # type: ignore[attr-defined]  # of MusicGen
     return Waveform(mixed[:, : facts["num_audio_samples"]], pipeline.sample_rate), plan

@@ -1,0 +1,91 @@
+"""Who decides how freely a piece keeps time: rubato within its phrases, a ritardando at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .constraints import Attributes, Constraints, need
+from .plan import Section
+from .style import Style
+from .tempo_map import breathe
+from .timing import SHORT_RING, Timing
+
+__all__ = ["choose_ritardando", "choose_rubato"]
+
+FEW = 4  # instruments that can breathe together without a conductor
+TOGETHER = 0.5  # share of a soloist's rubato that several players take
+USUAL, SLIGHT = 0.18, 0.15  # shares of the tempo that a ritardando takes away
+FEWEST = 4  # bars of a piece that slows down without being asked
+
+
+def choose_rubato(heard: Attributes, hard: Constraints, style: Style, programs: Mapping[str, int]) -> tuple[float, str]:
+    """Decide on 0..1, and say why; unless somebody asks, only few players without drums move the tempo."""
+    for who, wished in (("user", hard.rubato), ("prompt", heard.rubato)):
+        if wished is not None:
+            return float(wished), f"{who}: {wished:g}"
+    if not style.rubato:
+        return 0.0, f"rule: none, {style.name} keeps time"
+    if not _is_intimate(programs):
+        return 0.0, f"rule: none, which is for up to {FEW} players without drums"
+    if _count(programs) == 1:
+        return style.rubato, f"rule: {style.name}, one player"
+    return round(style.rubato * TOGETHER, 3), f"rule: {style.name}, several players"
+
+
+def choose_ritardando(
+    heard: Attributes,
+    hard: Constraints,
+    style: Style,
+    programs: Mapping[str, int],
+    timing: Timing,
+    beats: int,
+    sections: Sequence[Section],
+    rubato: float,
+) -> tuple[float, str]:
+    """Decide which share of its tempo the last bar loses, and say why.
+
+    The time comes from the ring of the last chord, so that the piece stays as long as it is.
+
+    Raises:
+        ConfigError: the user wants one, and too little time is left after the last bar.
+    """
+    who, wished = ("user", hard.ritardando) if hard.ritardando is not None else ("prompt", heard.ritardando)
+    if wished is False:
+        return 0.0, f"{who}: none"
+    if wished is None:
+        reason = _against(hard, style, programs, timing)
+        if reason:
+            return 0.0, f"rule: none, {reason}"
+    lengths = [section.num_bars for section in sections]
+    for depth in (style.ritardando or USUAL, SLIGHT):
+        slowed = breathe(timing.tempo, beats, lengths, rubato=rubato, ritardando=depth)
+        end = slowed.seconds(float(timing.num_bars * beats))
+        if timing.duration - end >= SHORT_RING:
+            told = f"{100 * depth:.0f} % in the last bar"
+            return depth, f"{who}: {told}" if wished else f"rule: {told}, as {style.name} ends"
+    need(
+        hard.ritardando is None,
+        f"ritardando: the last bar would end at {end:.2f} s, and the duration of {timing.duration:g} s leaves the last "
+        f"chord less than {SHORT_RING:g} s. Lengthen the duration, ask for fewer bars, or leave the ritardando out.",
+    )
+    return 0.0, "rule: none, too little time is left after the last bar"
+
+
+def _against(hard: Constraints, style: Style, programs: Mapping[str, int], timing: Timing) -> str:
+    """Why a piece does not slow down unless somebody asks; empty if it does."""
+    if hard.bars is not None and hard.duration is None:
+        return "so that the bars can be played in a loop"
+    if not style.ritardando:
+        return f"{style.name} keeps time"
+    if not _is_intimate(programs):
+        return f"which is for up to {FEW} players without drums"
+    return f"a piece of less than {FEWEST} bars is too short" if timing.num_bars < FEWEST else ""
+
+
+def _is_intimate(programs: Mapping[str, int]) -> bool:
+    return "drums" not in programs and _count(programs) <= FEW
+
+
+def _count(programs: Mapping[str, int]) -> int:
+    """How many instruments play: the two hands of a pianist are two roles and one instrument."""
+    return len(set(programs.values()))
