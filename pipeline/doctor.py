@@ -18,7 +18,9 @@ import torch
 from .. import __version__
 from ..errors import GenAudioError
 from ..models.int8 import available
+from ..models.kernel_steps import find_kernels
 from ..models.native import library
+from .device import has_fast_gpu
 from .generation import Generation
 
 __all__ = ["examine", "main"]
@@ -59,17 +61,26 @@ def _software() -> dict[str, str]:
 
 
 def _machine() -> dict[str, str]:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return {
         "CPU": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it)",
-        "GPU": f"{gpu}; --device cuda plays on it" if gpu else "none; playing needs none",
+        "GPU": _gpu(),
         "executor": (executor := _executor()),
         "etude plays in": "int8"
         if executor.startswith("native") or available()
         else "fp32, for want of an int8 product",
-        "MusicGen plays in": "fp32, unless --precision says bf16, int8 or int4",
+        "MusicGen plays in": "bf16 on the GPU, unless --precision says fp32"
+        if has_fast_gpu()
+        else "fp32, unless --precision says bf16, int8 or int4",
     }
+
+
+def _gpu() -> str:
+    if not torch.cuda.is_available():
+        return "none; playing needs none"
+    name, kernels = torch.cuda.get_device_name(), find_kernels(torch.device("cuda", 0))
+    takes = "MusicGen plays on it; for etude the CPU is faster" if has_fast_gpu() else "--device cuda plays on it"
+    return f"{name}; {takes}; kernels: {'ours' if kernels else 'PyTorch, for want of Triton'}"
 
 
 def _executor() -> str:
