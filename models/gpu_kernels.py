@@ -93,7 +93,8 @@ def product(
             read += tl.sum(part.to(tl.float32) * value[None, :], 1)
         if NORM:
             mean = total / WIDTH
-            read = (read - mean * gained) * tl.rsqrt(squares / WIDTH - mean * mean + smallest) + shift
+            spread = tl.maximum(squares / WIDTH - mean * mean, 0.0)
+            read = (read - mean * gained) * tl.rsqrt(spread + smallest) + shift
         sums += tl.where((ids == row)[:, None], read[None, :], 0.0)
         if WIDTH > CHUNK and row + 1 < ROWS:
             part = tl.load(place, inside[:, None], 0.0)
