@@ -24,6 +24,7 @@ from .takes import Take
 __all__ = ["Match", "Stream", "copy_measures", "learn_stream", "training_plans"]
 
 SHORTEST = 8  # frames of a run that counts, 0.32 s at 25 Hz
+CHANGES = 4  # of the code in a run that counts: a tone that is held is the same code in any music
 LONGEST_ALLOWED = 4.0  # seconds
 GROUP = "copying"
 EMBEDDING = "msd_musicnn"
@@ -61,7 +62,10 @@ class Stream:
         self.parts.append(np.concatenate([self._audible(codes), gap]))
 
     def longest(self, codes: np.ndarray) -> Match:
-        """The longest run of codes [T] that stands in the stream; an empty Match for none of SHORTEST frames."""
+        """The longest run of codes [T] that stands in the stream; an empty Match for none of SHORTEST frames.
+
+        Runs in which the code changes less than CHANGES times are left out.
+        """
         ours, theirs = self._audible(codes), np.concatenate(self.parts) if self.parts else np.zeros(0, int)
         if min(len(ours), len(theirs)) < SHORTEST:
             return Match()
@@ -73,7 +77,12 @@ class Stream:
         breaks = np.flatnonzero((np.diff(j - i) != 0) | (np.diff(i) != 1)) + 1  # a run goes on along one diagonal
         first = np.concatenate(([0], breaks))
         lengths = np.diff(np.concatenate((first, [len(i)])))
+        changed = np.concatenate(([0], np.cumsum(np.diff(ours) != 0)))  # changes before each frame
+        changes = changed[i[first] + lengths + SHORTEST - 2] - changed[i[first]]
+        lengths = np.where(changes < CHANGES, 0, lengths)
         best = int(lengths.argmax())
+        if not lengths[best]:
+            return Match()
         place = int(j[first[best]])
         number = bisect.bisect_right(self.starts, place) - 1
         return Match(
@@ -161,7 +170,7 @@ def copy_measures(
                 longest, name = best, take.item.name
     said = _say(longest, name, frame_rate) if longest.frames else "no run of 8 codes"
     over = {v: {n: float(s > LONGEST_ALLOWED) for n, s in rows.items()} for v, rows in runs.items()}
-    heard = f"{len(stream.names)} stems of training; level 1, silence left out"
+    heard = f"{len(stream.names)} stems of training; level 1, silence and held tones left out"
     return [
         Measure(GROUP, "longest run that stands in training", runs, better=-1, unit="s", note=heard),
         Measure(GROUP, "pieces with a run above 4 s", over, better=-1, target=0.0, is_share=True, note=said),

@@ -157,6 +157,11 @@ def test_shared_silence_is_no_copy_and_runs_do_not_cross_pieces() -> None:
     stream.add("first", np.concatenate([first, np.full(100, 7)]))
     stream.add("second", second)
     assert stream.longest(np.full(200, 7)) == Match()
+    stream.add("held", np.repeat([3, 9, 3, 9], 100))
+    assert stream.longest(np.full(100, 9)) == Match()  # a tone that stays on
+    assert stream.longest(np.repeat([3, 9, 3, 9], 100)).frames == 0  # three changes
+    stream.add("held, but moving", np.repeat([3, 9, 3, 9, 4], 100))
+    assert stream.longest(np.repeat([3, 9, 3, 9, 4], 100)) == Match(500, 0, "held, but moving", 0)
     assert stream.longest(np.concatenate([first[-30:], second[:30]])).frames == 30
 
 
