@@ -36,6 +36,7 @@ from gen_audio.evaluation.random_musicgen import PROMPTS, SIZES, make_checkpoint
 from gen_audio.models.musicgen import MusicGenLM
 from gen_audio.pipeline.executors.base import Choosing
 from gen_audio.pipeline.executors.graph import Graph
+from gen_audio.pipeline.executors.slot_pool import length_of, size_of
 from gen_audio.pipeline.generate import Piece, play, play_together
 from gen_audio.pipeline.guidance import Guidance
 from gen_audio.pipeline.load import load
@@ -80,7 +81,7 @@ def time_loop(
                 "rows": batch,
                 "steps_per_second": steps / statistics.median(spent),
                 "audio_seconds_per_second": batch * frames / FRAME_RATE / statistics.median(spent),
-                "last_step_on_gpu_us": _on_gpu(executor, device),
+                "last_step_on_gpu_us": _on_gpu(executor, batch, steps, device),
                 "seconds": spent,
             }
         )
@@ -89,9 +90,9 @@ def time_loop(
     return {"frames": frames, "recording_seconds": recording, "gib": memory, "rows": rows}
 
 
-def _on_gpu(executor: Graph, device: str, times: int = 100) -> float | None:
-    """Microseconds of the step that ran last, one after the other without us; None on a CPU."""
-    graph = executor.pool.graphs.last
+def _on_gpu(executor: Graph, batch: int, positions: int, device: str, times: int = 100) -> float | None:
+    """Microseconds of the step that was recorded for so many rows and positions, without us; None on a CPU."""
+    graph = executor.pool.graphs.recorded.get((size_of(batch), length_of(positions)))
     if graph is None:
         return None
     return seconds(lambda: [graph.replay() for _ in range(times)], device) / times * 1e6

@@ -124,7 +124,7 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
-        effects={**plan.effects, **(wishes.effects or {})},
+        effects=plan.effects,
         fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
         decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before"},
@@ -134,8 +134,8 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
 def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:
     """Let a new style choose its players."""
     players = {"instruments": wishes.instruments, "without": wishes.without, "only": wishes.only}
-    wished = replace(wished, effects=wishes.effects)
-    return plan_music(None, replace(wished, style=wishes.style, **players))  # type: ignore[arg-type]
+    wished = replace(wished, style=wishes.style, effects=wishes.effects, **players)  # type: ignore[arg-type]
+    return plan_music(None, wished)
 
 
 def _key(plan: MusicalPlan, wishes: Wishes) -> str:

@@ -21,7 +21,6 @@ class Graphs:
     def __init__(self, device: torch.device | None) -> None:
         self.device = device
         self.recorded: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self.last: torch.cuda.CUDAGraph | None = None  # what ran last
         self.pool = torch.cuda.graph_pool_handle() if device is not None else None
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
@@ -37,8 +36,7 @@ class Graphs:
         with torch.cuda.device(self.device):
             if key not in self.recorded:
                 self.recorded[key] = self._record(work)
-            self.last = self.recorded[key]
-            self.last.replay()
+            self.recorded[key].replay()
 
     def wait(self) -> None:
         """Wait until what was run is done."""
@@ -48,7 +46,6 @@ class Graphs:
     def forget(self) -> None:
         """Drop all recordings, because the tensors have moved."""
         self.recorded.clear()
-        self.last = None
 
     def _record(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
         stream = torch.cuda.Stream()

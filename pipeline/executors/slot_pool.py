@@ -176,7 +176,7 @@ class Pool:
         """
         rows = self.told[held]
         if self.guess is None or not self.guess.is_right(held, rows):
-            self.numbers[: len(self.told)].copy_(torch.from_numpy(self.told), non_blocking=True)
+            self.numbers.copy_(torch.from_numpy(self.told), non_blocking=True)
             coming = self._start(held, rows)
         else:
             coming = self.guess.coming
