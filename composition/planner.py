@@ -18,7 +18,7 @@ from .plan import METERS, MusicalPlan, Section
 from .score import ROLES
 from .style import Style, load_style, style_names
 from .theory import MODES, Chord, Key, note_name
-from .timing import FASTEST, SLOWEST, TimeWish, Timing, fit_time, grid_tempos, snap_tempo
+from .timing import FASTEST, SLOWEST, TimeWish, Timing, fit_time, grid_tempos
 
 __all__ = ["Attributes", "Constraints", "plan_music"]
 
@@ -152,7 +152,7 @@ def _choose_time(
         wish, source, tempos = float(hard.tempo), f"user: {hard.tempo:g} BPM", (float(hard.tempo),)
     elif heard.tempo is not None:
         check_number("tempo", heard.tempo, SLOWEST, FASTEST)
-        wish, source, tempos = heard.tempo, f"prompt: {heard.tempo:g} BPM", (snap_tempo(heard.tempo),)
+        wish, source, tempos = float(heard.tempo), f"prompt: {heard.tempo:g} BPM", (float(heard.tempo),)
     needs = {"chords": len(hard.chords), "sections": len(hard.sections), "bars": 1}
     reason = max(needs, key=lambda name: needs[name])
     timing = fit_time(

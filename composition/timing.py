@@ -13,7 +13,7 @@ FRAMES_PER_MINUTE = 1500  # 25 codec frames a second: at 1500 / k BPM a beat las
 SLOWEST, FASTEST = 30.0, 300.0  # BPM
 SHORT_RING, USUAL_RING, LONG_RING = 0.6, 1.6, 3.0  # seconds after the last bar
 DEFAULT_DURATION = 20.0  # seconds, when neither bars nor a duration is asked for
-SNAP = 0.04  # a tempo from a prompt is moved by 4 % at most: less than people notice
+SNAP = 0.04  # "faster" and "slower" are moved by 4 % at most: less than people notice
 FRAME = 0.04  # seconds
 
 

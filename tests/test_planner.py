@@ -180,10 +180,13 @@ def test_some_phrases_lead_on_by_a_device_and_the_plan_says_so() -> None:
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_tempo_from_a_prompt_moves_four_percent_at_most() -> None:
-    assert plan(heard={"tempo": 84}, duration=30.0).tempo == pytest.approx(1500 / 18)
-    assert plan(heard={"tempo": 176}, duration=30.0).tempo == 176
-    assert plan(tempo=84, duration=30.0).tempo == 84
+def test_a_tempo_from_a_prompt_is_played_as_said_unless_bars_and_duration_forbid_it() -> None:
+    for tempo in (84, 104, 130, 176):
+        assert plan(heard={"tempo": tempo}, duration=30.0).tempo == tempo
+    made = plan(heard={"tempo": 84}, bars=12, duration=30.0)
+    assert made.tempo >= 100 and 0.5 <= ring(made) <= 3
+    with pytest.raises(ConfigError, match="leave the tempo free"):
+        plan(tempo=84, bars=12, duration=30.0)
 
 
 def test_free_tempos_have_whole_codec_frames_a_beat() -> None:
