@@ -12,7 +12,17 @@ from .measure import VOICES, Measure, mean
 from .statistics import interval
 from .takes import Take
 
-__all__ = ["beat_f1", "chord_share", "chord_track", "control_measures", "is_tempo", "key_score", "no_beats", "values"]
+__all__ = [
+    "OCTAVES",
+    "beat_f1",
+    "chord_share",
+    "chord_track",
+    "control_measures",
+    "is_tempo",
+    "key_score",
+    "no_beats",
+    "values",
+]
 
 OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 TOLERANCE = 0.04  # of a tempo

@@ -102,14 +102,18 @@ class Originals:
         return Waveform(mix_plan(plan, stems, arrange(plan).tracks, sample_rate=rate), rate).normalise(LOUDNESS)
 
 
-def opus(waveform: Waveform) -> tuple[Waveform, float]:
-    """A sound through Opus at the lowest rate that libsndfile has, and the kbit/s that it took, headers included."""
+def opus(waveform: Waveform, coarseness: float = 1.0) -> tuple[Waveform, float]:
+    """A sound through Opus, and the kbit/s that it took, headers included.
+
+    Args:
+        coarseness: libsndfile's compression level, 0 to 1; 1 is 6 kbit/s, the lowest rate of Opus.
+    """
     import soundfile
 
     mono = waveform.mono().resample(OPUS_RATE)
     held = io.BytesIO()
     form = {"samplerate": OPUS_RATE, "channels": 1, "format": "OGG", "subtype": "OPUS"}
-    with soundfile.SoundFile(held, "w", **form, compression_level=1.0) as file:
+    with soundfile.SoundFile(held, "w", **form, compression_level=coarseness) as file:
         file.write(mono.samples[0])
     kbps = len(held.getvalue()) * 8 / mono.duration / 1000
     held.seek(0)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .control import beat_f1, chord_share, no_beats
+from .control import OCTAVES, beat_f1, chord_share, chord_track, is_tempo, no_beats
+from .judges.basic_pitch import NONE
 from .measure import Measure, mean
 from .takes import Take
 
 __all__ = ["codec_measures"]
 
 GROUP = "codec"
+Facts = Mapping[str, Any]
+Comparison = Callable[[Take, Facts], float | bool | None]  # of a take's original with what was heard of its round trip
 
 
 def codec_measures(takes: Sequence[Take], panel_missing: dict[str, str], no_originals: str | None) -> list[Measure]:
@@ -26,21 +30,53 @@ def codec_measures(takes: Sequence[Take], panel_missing: dict[str, str], no_orig
     def column(name: str) -> dict[str, float]:
         return {item: row[name] for item, row in scores.items() if name in row}
 
-    kbps = mean(column("opus_kbps"))
-    rival = f"Opus at its lowest, 6 kbit/s; {kbps:.1f} with container"
+    rival = f"Opus at its lowest, 6 kbit/s; {mean(column('opus_kbps')):.1f} with container"
     ahead = {item: row["mel_all"] - row["mel_opus"] for item, row in scores.items()}
-    both = [take for take in takes if "composed" in take.facts and "codec" in take.facts]
     beats, pitch = no_originals or no_beats(panel_missing), no_originals or panel_missing.get("basic_pitch")
+    fine = f"through Opus at {mean(column('fine_kbps')):.0f} kbit/s: "
     return [
         _row("ViSQOL, all levels", column("visqol_all"), visqol, 3.9, note=_beside(column("visqol_opus"), rival)),
         _row("ViSQOL, levels that are played", column("visqol_played"), visqol),
         _row("log-mel distance, all levels", column("mel_all"), no_originals, better=-1, unit="nats"),
         _row("log-mel distance, levels that are played", column("mel_played"), no_originals, better=-1, unit="nats"),
         _row("log-mel distance less that of Opus", ahead, no_originals, 0.0, better=-1, unit="nats", note=rival),
-        _row("key as before", _same(both, _key), pitch, 0.95, is_share=True, note="the same judge on both sounds"),
-        _row("chord frames as before", _same(both, _chords), pitch, 0.9, is_share=True),
-        _row("beats as before, F1", _same(both, _beats), beats, 0.95),
+        *_kept(takes, "key as before", _key, pitch, 0.95, fine, is_share=True),
+        *_kept(takes, "chord frames as before", _chords, pitch, 0.9, fine, is_share=True, sure=_sure_chords),
+        *_kept(takes, "beats as before, F1", _beats, beats, 0.95, fine, sure=_sure_beats),
     ]
+
+
+def _kept(
+    takes: Sequence[Take],
+    name: str,
+    compare: Comparison,
+    missing: str | None,
+    target: float,
+    fine: str,
+    *,
+    is_share: bool = False,
+    sure: Comparison | None = None,
+) -> Iterator[Measure]:
+    """Rows of what one judge hears alike in an original and its round trip; `sure` compares where it hears right."""
+
+    def column(judge: Comparison, coding: str) -> dict[str, float]:
+        found = {}
+        for take in takes:
+            again = take.facts.get("codec") if coding == "played" else take.again.get(coding)
+            value = judge(take, again) if again and "composed" in take.facts else None
+            if value is not None:
+                found[take.item.name] = float(value)
+        return found
+
+    def said(judge: Comparison) -> str:
+        value = mean(column(judge, "fine"))
+        return "" if missing or math.isnan(value) else fine + (f"{value:.0%}" if is_share else f"{value:.2f}")
+
+    yield _row(f"{name}, all levels", column(compare, "all"), missing, target, is_share=is_share, note=said(compare))
+    yield _row(f"{name}, levels that are played", column(compare, "played"), missing, is_share=is_share)
+    if sure is not None:
+        title = f"{name}, all levels, where the judge is sure"
+        yield _row(title, column(sure, "all"), missing, target, is_share=is_share, note=said(sure))
 
 
 def _row(
@@ -71,18 +107,34 @@ def _beside(values: dict[str, float], rival: str) -> str:
     return f"{rival}: {mean(values):.2f}" if values else ""
 
 
-def _same(takes: Sequence[Take], compare: Any) -> dict[str, float]:
-    found = {take.item.name: compare(take.facts["composed"], take.facts["codec"]) for take in takes}
-    return {name: float(value) for name, value in found.items() if value is not None}
+# --- one original and its round trip ------------------------------------------------------------------------------
 
 
-def _key(original: dict[str, Any], again: dict[str, Any]) -> bool | None:
+def _key(take: Take, again: Facts) -> bool | None:
+    original = take.facts["composed"]
     return original["key"] == again["key"] if original.get("key") else None
 
 
-def _chords(original: dict[str, Any], again: dict[str, Any]) -> float | None:
+def _chords(take: Take, again: Facts) -> float | None:
+    original = take.facts["composed"]
     return chord_share(again["chords"], original["chords"]) if "chords" in original else None
 
 
-def _beats(original: dict[str, Any], again: dict[str, Any]) -> float | None:
+def _sure_chords(take: Take, again: Facts) -> float | None:
+    """In the frames in which the original is heard as planned."""
+    original = take.facts["composed"]
+    if take.plan is None or "chords" not in original:
+        return None
+    right = [a if a == b else NONE for a, b in zip(original["chords"], chord_track(take.plan), strict=False)]
+    return chord_share(again["chords"], right)
+
+
+def _beats(take: Take, again: Facts) -> float | None:
+    original = take.facts["composed"]
     return beat_f1(again["beats"], original["beats"]) if original.get("beats") else None
+
+
+def _sure_beats(take: Take, again: Facts) -> float | None:
+    """Of originals whose tempo is heard as planned, octaves allowed."""
+    heard = take.facts["composed"].get("tempo")
+    return _beats(take, again) if take.plan is not None and is_tempo(heard, take.plan.tempo, OCTAVES) else None

@@ -37,6 +37,7 @@ JUDGES = {  # kind of item -> who hears it; a long one is heard in windows
     "repeat": ("musicnn",),
 }
 UNANCHORED = ("noise",)  # kinds that need no original
+FINE = 0.85  # of `opus`: about 45 kbit/s, at which a judge that changes its mind does so by itself
 AHEAD = 6  # takes that may wait for their judges while the model plays on
 
 
@@ -49,6 +50,9 @@ class Take:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # voice -> facts
     codes: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # voice -> role -> [K, T]
     codec: dict[str, float] = field(default_factory=dict)  # scores of the original's round trip
+    again: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # facts of the original with "all" levels, as "fine" Opus
 
 
 @dataclass
@@ -58,9 +62,11 @@ class _Waiting:
     take: Take
     facts: dict[str, Future[dict[str, Any]]]
     codec: dict[str, Future[float | None]]
+    again: dict[str, Future[dict[str, Any]]]
 
     def answered(self) -> Take:
         self.take.facts = {voice: future.result() for voice, future in self.facts.items()}
+        self.take.again = {coding: future.result() for coding, future in self.again.items()}
         scores = {name: future.result() for name, future in self.codec.items()}
         self.take.codec |= {name: score for name, score in scores.items() if score is not None}
         return self.take
@@ -88,7 +94,7 @@ def play_all(
         if item.chords and not pipeline.has_stems:
             continue  # chords are given beside the words, and this model hears words alone
         made = _play(pipeline, item, told)
-        now = _Waiting(Take(item, made.plan), {}, {})
+        now = _Waiting(Take(item, made.plan), {}, {}, {})
         now.take.codes["model"] = {role: codes.cpu().numpy() for role, codes in made.codes.items()}
         voices = {"model": made.waveform}
         original = originals.compose(_plan(item, made)) if originals and item.kind not in UNANCHORED else None
@@ -130,12 +136,14 @@ def _hear(hearing: Hearing, take: Take, waveform: Waveform) -> Future[dict[str, 
 
 
 def _score_codec(now: _Waiting, originals: Originals, original: Original, played: Waveform, hearing: Hearing) -> None:
-    """Distances of the round trip, with the levels that are played and with all, beside Opus."""
+    """Distances of the round trip, with the levels that are played and with all, beside Opus; what is heard of it."""
     whole, _ = originals.through_codec(original, originals.pipeline.codec.n_q)
     rival, now.take.codec["opus_kbps"] = opus(original.waveform)
     for name, sound in (("played", played), ("all", whole), ("opus", rival)):
         now.take.codec[f"mel_{name}"] = _log_mel(original.waveform, sound)
         now.codec[f"visqol_{name}"] = hearing.submit(compare_sounds, "visqol", original.waveform, sound)
+    fine, now.take.codec["fine_kbps"] = opus(original.waveform, FINE)
+    now.again = {name: _hear(hearing, now.take, sound) for name, sound in (("all", whole), ("fine", fine))}
 
 
 def _log_mel(original: Waveform, other: Waveform) -> float:

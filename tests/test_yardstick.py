@@ -25,9 +25,11 @@ from gen_audio.evaluation.measure import Measure
 from gen_audio.evaluation.protocol import SIZES, fingerprint, items
 from gen_audio.evaluation.reference import Clip
 from gen_audio.evaluation.report import markdown, report_paths, write_report
+from gen_audio.evaluation.round_trip import codec_measures
 from gen_audio.evaluation.sets import Frechet, Kernel, jackknifed, mel_statistics, spread, statistics_distance
 from gen_audio.evaluation.stability import contrast, drift
 from gen_audio.evaluation.statistics import interval, paired
+from gen_audio.evaluation.takes import Take
 
 RATE = 24000
 
@@ -229,6 +231,37 @@ def test_scores_of_tempo_key_chords_and_beats() -> None:
 def test_chords_of_a_plan_stand_where_they_sound() -> None:
     plan = plan_music(Attributes(style="pop"), Constraints(tempo=120.0, meter="4/4", bars=4, chords=["C Am", "G"]))
     assert chord_track(plan)[:16] == [0] * 4 + [12 + 9] * 4 + [7] * 8  # two seconds a bar
+
+
+def test_a_round_trip_is_heard_with_all_levels_and_where_the_judge_is_right() -> None:
+    """The judge mishears the second chord of the original, and the tempo of the second piece."""
+    plan = plan_music(Attributes(style="pop"), Constraints(tempo=120.0, meter="4/4", bars=2, chords=["C", "G"]))
+    beats = [0.5 * i for i in range(8)]
+    original = {"key": "C major", "chords": [0] * 8 + [2] * 8, "beats": beats, "tempo": 60.0}
+    played = {**original, "key": "G major", "chords": [0] * 4 + [7] * 12, "beats": beats[:4]}
+    whole = {**original, "chords": [0] * 6 + [7] * 10}
+    lost = {**original, "tempo": 90.0}
+    takes = [
+        Take(
+            items(SIZES["tiny"])[i],
+            plan,
+            facts={"composed": facts, "codec": played},
+            again={"all": whole, "fine": whole},
+        )
+        for i, facts in enumerate((original, lost))
+    ]
+    rows = {row.name: row for row in codec_measures(takes, {}, None)}
+    value = {name: row.value("model") for name, row in rows.items()}
+    assert value["key as before, all levels"] == 1 and value["key as before, levels that are played"] == 0
+    assert value["chord frames as before, all levels"] == pytest.approx(6 / 16)
+    assert value["chord frames as before, levels that are played"] == pytest.approx(4 / 16)
+    assert value["chord frames as before, all levels, where the judge is sure"] == pytest.approx(6 / 8)
+    assert value["beats as before, F1, levels that are played"] == pytest.approx(2 / 3)
+    sure = rows["beats as before, F1, all levels, where the judge is sure"]
+    assert len(sure.items["model"]) == 1 and sure.value("model") == 1
+    assert "38%" in rows["chord frames as before, all levels"].note
+    deaf = {row.name: row.missing for row in codec_measures(takes, {"basic_pitch": "no ears"}, None)}
+    assert deaf["key as before, all levels"] == "no ears" and deaf["beats as before, F1, all levels"] is None
 
 
 def clips_of(tell: bool) -> list[Clip]:
