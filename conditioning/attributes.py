@@ -6,6 +6,7 @@ Knows no encoder and no style: embeddings come in, labels are given at construct
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, ShapeError
 
-__all__ = ["AttributeHeads", "Finding", "key_names", "merge"]
+__all__ = ["AttributeHeads", "Finding", "key_names", "merge", "weigh"]
 
 EMBEDDING = 384
 NONE = ""  # the label of "not said"
@@ -151,6 +152,21 @@ def _best(logits: Tensor, labels: Sequence[str]) -> Finding:
     scores = dict(zip(labels, logits.softmax(0).tolist(), strict=True))
     label = max(scores, key=lambda name: scores[name])
     return Finding(label or None, scores[label], "classifier", scores)
+
+
+def weigh(guess: Finding, odds: Mapping[str, float], trust: float = 0.5) -> Finding:
+    """Correct a guess among labels by other evidence for them.
+
+    Args:
+        guess: with the scores of its labels.
+        odds: label -> nats by which it is likelier than the others; a label without any has 0.
+        trust: factor of the odds; below 1, since both say in part the same.
+    """
+    logits = {label: math.log(max(p, 1e-9)) + trust * odds.get(label, 0.0) for label, p in guess.scores.items()}
+    best = max(logits, key=lambda label: logits[label])
+    raised = {label: math.exp(value - logits[best]) for label, value in logits.items()}
+    scores = {label: value / sum(raised.values()) for label, value in raised.items()}
+    return Finding(best or None, scores[best], guess.source, scores)
 
 
 def merge(facts: Any, predicted: Mapping[str, Finding] | None = None, threshold: float = 0.5) -> dict[str, Finding]:

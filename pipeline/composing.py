@@ -9,6 +9,7 @@ from typing import Any
 
 from ..audio import Waveform
 from ..composition.arranger import arrange
+from ..composition.associations import likeliest_style
 from ..composition.midi import write_midi
 from ..composition.plan import MusicalPlan
 from ..composition.planner import Attributes, plan_music
@@ -71,7 +72,7 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
         return params.plan
     facts = parse_prompt(prompt)
     said = Attributes(
-        style=facts.blend or facts.style,
+        style=facts.blend or facts.style or likeliest_style(prompt, params.avoided.styles),
         tempo=facts.tempo,
         key=facts.key,
         mood=", ".join(facts.moods) or None,

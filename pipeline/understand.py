@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ..composition.associations import style_odds, telling_words
 from ..composition.avoiding import Avoided
 from ..composition.planner import Attributes, Constraints
 from ..composition.prompt import parse_prompt
-from ..conditioning.attributes import AttributeHeads, Finding, merge
+from ..conditioning.attributes import AttributeHeads, Finding, merge, weigh
 from .params import GenerationParams
 
 __all__ = ["understand"]
@@ -34,7 +35,9 @@ def understand(
     """
     facts = parse_prompt(prompt)
     avoided = params.avoided
-    found = merge(facts, _allowed(heads.predict(text)[0], avoided))
+    guess = heads.predict(text)[0]
+    guess["style"] = weigh(guess["style"], style_odds(prompt))
+    found = merge(facts, _allowed(guess, avoided))
     attributes = Attributes(
         style=found["style"].value,
         tempo=found["tempo"].value,
@@ -50,6 +53,8 @@ def understand(
         name: {"value": finding.value, "confidence": round(float(finding.confidence), 3), "by": finding.source}
         for name, finding in found.items()
     }
+    if found["style"].source == "classifier" and attributes.style is not None:
+        heard["style"]["words"] = telling_words(prompt, attributes.style)
     if params.negative_prompt is not None:
         heard["negative_prompt"] = dataclasses.asdict(avoided)
     return attributes, constraints, heard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from itertools import islice
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from gen_audio.composition.associations import likeliest_style, style_odds, telling_words
 from gen_audio.composition.captions import describe
 from gen_audio.composition.instruments import find_instrument
 from gen_audio.composition.prompt import PromptFacts, mood_names, parse_prompt
-from gen_audio.composition.style import load_style
+from gen_audio.composition.style import load_style, style_names
 from gen_audio.composition.theory import Key
 from gen_audio.composition.wording import vocabulary
-from gen_audio.conditioning.attributes import AttributeHeads, Finding, key_names, merge
+from gen_audio.conditioning.attributes import AttributeHeads, Finding, key_names, merge, weigh
 from gen_audio.conditioning.minilm import MiniLM
 from gen_audio.errors import CheckpointError, ConfigError, ShapeError
 from gen_audio.training import attributes as training
@@ -203,6 +205,51 @@ def test_without_a_classifier_what_is_not_said_stays_open() -> None:
 
 
 # --- training -------------------------------------------------------------------------------------------------------
+
+
+PLAIN = [  # words of every day, and who plays then
+    ("savasana, breathe out", "ambient"),
+    ("my baby left, pour me a whiskey", "blues"),
+    ("swaying in ipanema", "bossa_nova"),
+    ("joystick and pixels", "chiptune"),
+    ("the king rides to war", "cinematic"),
+    ("powdered wigs in the palace", "classical"),
+    ("round the campfire with a fiddle", "folk"),
+    ("slap that bass, get down", "funk"),
+    ("freestyle on the block", "hip_hop"),
+    ("sunrise in ibiza by the pool with a dj", "house"),
+    ("martini and a saxophone", "jazz"),
+    ("homework and rain on the window", "lofi"),
+    ("headbanging in the pit", "metal"),
+    ("a catchy chorus for the radio", "pop"),
+    ("stadium, loud amps, leather jacket", "rock"),
+    ("strobe in a dark warehouse", "techno"),
+]
+
+
+def test_everyday_words_speak_for_a_style() -> None:
+    assert sorted(style for _, style in PLAIN) == style_names()
+    assert [likeliest_style(text) for text, _ in PLAIN] == [style for _, style in PLAIN]
+    assert telling_words("Martini and a SAXOPHONE, please", "jazz") == ("martini", "saxophone")
+    assert likeliest_style("Headbanging in the pit", avoid=("metal",)) not in ("metal", None)
+
+
+def test_words_that_nobody_uses_say_nothing() -> None:
+    assert likeliest_style("zorbi kuthli 17") is None and telling_words("zorbi kuthli 17", "jazz") == ()
+    assert set(style_odds("zorbi kuthli 17").values()) == {0.0}
+
+
+def test_nothing_is_said_of_a_style_that_has_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gen_audio.composition.associations.style_names", lambda: [*style_names(), "polka"])
+    assert style_odds("martini and a saxophone")["polka"] == 0
+
+
+def test_evidence_corrects_a_guess() -> None:
+    found = Finding("rock", 0.6, "classifier", {"rock": 0.6, "ambient": 0.4})
+    assert weigh(found, {}) == found and weigh(found, {}).scores == pytest.approx(found.scores)
+    corrected = weigh(found, {"ambient": 2.0, "rock": -1.0, "polka": 9.0}, trust=1.0)
+    assert corrected.value == "ambient" and sum(corrected.scores.values()) == pytest.approx(1)
+    assert corrected.scores["ambient"] / corrected.scores["rock"] == pytest.approx(0.4 / 0.6 * math.exp(3))
 
 
 def test_labels_are_names_that_the_composer_knows() -> None:
