@@ -124,13 +124,13 @@ NOTES = [
 def measure(study: Study, pipeline: Pipeline, panel: Panel) -> list[Measure]:
     """All rows of a study."""
     takes, missing = study.takes, panel.missing
-    ear, deaf = _ear(study, panel)
+    ears, deaf = _ears(study, panel)
     no_stream = study.no_originals or "not measured: the model did not learn from the composed stream"
     absent = {name: panel.reason(name) for name in missing}
     return [
         *codec_measures(takes, absent, study.no_originals),
         *control_measures(takes, absent),
-        *adherence_measures(takes, ear, deaf),
+        *adherence_measures(takes, ears, deaf),
         *distance_measures(takes, study.clips, absent),
         *copy_measures(takes, study.stream, pipeline.codec.frame_rate, no_stream),
         *fault_measures(takes),
@@ -138,13 +138,14 @@ def measure(study: Study, pipeline: Pipeline, panel: Panel) -> list[Measure]:
     ]
 
 
-def _ear(study: Study, panel: Panel) -> tuple[Ear | None, str | None]:
+def _ears(study: Study, panel: Panel) -> tuple[tuple[Ear, Ear] | None, str | None]:
+    """A classifier that learnt from composed clips, and one that knows them through the codec as well."""
     if not panel.has("librosa_timbre"):
         return None, panel.reason("librosa_timbre")
     if not study.clips:
         return None, study.no_originals
     try:
-        return Ear(study.clips), None
+        return (Ear(study.clips), Ear(study.clips, knows_codec=True)), None
     except ImportError:
         return None, "not measured: the classifiers need scikit-learn: pip install 'gen-audio[eval]'"
 
