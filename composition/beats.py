@@ -81,8 +81,9 @@ def draw_beat(piece: Piece) -> Beat:
     figures = _figures(own["figures"], groove, rng)
     answers = dict(zip("BC", rng.sample(_heard(own["answers"], (groove, *figures)), 2), strict=True))
     levels = {name: rng.uniform(QUIETEST, LOUDEST) for name in DRUM_PITCHES if name != "kick"}
+    builds = rng.choice([drums["build"], *own["builds"]])
     groove = {name: _accented(steps, accents[name]) if name in accents else steps for name, steps in groove.items()}
-    return Beat(groove, rng.choice(own["builds"]), cell, figures, answers, levels)
+    return Beat(groove, builds, cell, figures, answers, levels)
 
 
 def _figures(known: Sequence[Rows], groove: Rows, rng: random.Random) -> tuple[Rows, Rows]:
@@ -105,7 +106,7 @@ def _strokes(steps: str) -> list[int]:
 
 def _accented(steps: str, accents: str) -> str:
     """The same strokes, as loud as the accents say."""
-    return "".join(accent if step != "." else "." for step, accent in zip(steps, accents, strict=False))
+    return "".join(accent if step != "." else "." for step, accent in zip(steps, accents, strict=True))
 
 
 def _laid_over(rows: Rows, layer: Rows) -> Rows:
