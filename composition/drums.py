@@ -1,9 +1,10 @@
-"""The drummer: grooves that vary, fills before a new section, a crash when it arrives, build-ups, a clean stop."""
+"""The drummer: a beat that varies, fills before a new section, a crash when it arrives, build-ups, a clean stop."""
 
 from __future__ import annotations
 
 import random
 
+from .beats import Beat, Rows, draw_beat
 from .grid import BarView, Hands, Piece, hits
 from .score import Note
 from .style import DRUM_PITCHES
@@ -11,39 +12,39 @@ from .texture import plays
 
 __all__ = ["play_drums"]
 
-VELOCITIES = {"X": 112.0, "x": 92.0, "g": 50.0}
+VELOCITIES = {"X": 112.0, "x": 92.0, "g": 50.0, "f": 92.0}
+FLAM, GRACE = 0.07, 0.5  # a stroke "f" has a softer one before it: beats, and its share of the velocity
 TIMEKEEPERS = ("closed", "pedal", "ride", "shaker", "tamb", "rim", "claves")  # what is left of the kit in an intro
 LIFTED = 0.85  # energy from which the hand moves to the louder cymbal
 STEEP = 0.3  # rise of energy that a build-up leads to
 QUIET = 0.4  # energy up to which nobody fills
 
-Rows = dict[str, str]
-
 
 def play_drums(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
-    """Play the plan's groove through the piece."""
+    """Play the piece's beat, made of the plan's groove, through its form."""
     hands = Hands(piece, rng, looseness=0.5)
-    grooves = piece.style.drums["grooves"]
-    groove = grooves.get(piece.plan.groove) or grooves[sorted(grooves)[0]]
+    beat = draw_beat(piece)
     for bar in piece.bars:
         if piece.closes(bar):
             continue
-        rows = _build(piece, bar, groove) or (_bar(piece, bar, groove, rng) if plays(piece, "drums", bar) else {})
-        _play_bar(hands, bar, rows, rng)
-        if _arrives(piece, bar) and "kick" in groove:
-            hands.play(bar.start, 1.0, DRUM_PITCHES["crash"], 88 + 20 * bar.energy)
+        rows = _build(piece, bar, beat) or (_bar(piece, bar, beat, rng) if plays(piece, "drums", bar) else {})
+        _play_bar(hands, bar, rows, beat, rng)
+        if _arrives(piece, bar) and "kick" in beat.groove:
+            hands.play(bar.start, 1.0, DRUM_PITCHES["crash"], (88 + 20 * bar.energy) * beat.level("crash"))
     for name, velocity in (("kick", 100), ("crash", 92)):
-        hands.play(piece.final, 1.0, DRUM_PITCHES[name], velocity * (0.7 + 0.3 * piece.bars[-1].energy))
+        loud = velocity * (0.7 + 0.3 * piece.bars[-1].energy) * beat.level(name)
+        hands.play(piece.final, 1.0, DRUM_PITCHES[name], loud)
     return hands.finished()
 
 
-def _bar(piece: Piece, bar: BarView, groove: Rows, rng: random.Random) -> Rows:
-    """The groove as this bar of the form asks for it."""
-    rows = dict(groove)
+def _bar(piece: Piece, bar: BarView, beat: Beat, rng: random.Random) -> Rows:
+    """The beat as this bar of the form asks for it."""
+    rows = beat.rows(bar)
     is_last = bar.number + 1 == len(piece.bars)
     if bar.section == "intro" or (bar.section == "break" and not bar.is_last_of_section):
         busy = len(piece.bars) > 4
-        rows = {name: steps for name, steps in rows.items() if name in TIMEKEEPERS and busy} or rows
+        light = {*TIMEKEEPERS, *(name for figure in beat.entered(bar) for name in figure)}
+        rows = {name: steps for name, steps in rows.items() if name in light and busy} or rows
     elif bar.section in piece.style.drums["half_time"]:
         rows = _half_time(rows)
     elif bar.energy >= LIFTED or (bar.section == "chorus" and bar.energy >= 0.7):
@@ -54,7 +55,7 @@ def _bar(piece: Piece, bar: BarView, groove: Rows, rng: random.Random) -> Rows:
         return _stop(rows, 2 if piece.winds_down(bar) else 2 * bar.beats + 2)
     if bar.is_last_of_section and bar.energy > QUIET:
         return _fill(piece, bar, rows, rng, whole=_is_climb(piece, bar))
-    if bar.index % 4 == 3 and bar.energy > 0.5:
+    if bar.index % 4 == 3 and bar.energy > 0.5 and not beat.repeats:
         return _turn(rows, rng)
     return rows
 
@@ -127,12 +128,12 @@ def _move(rows: Rows, moves: dict[str, str]) -> Rows:
     return {free.get(name, name): steps for name, steps in rows.items()}
 
 
-def _build(piece: Piece, bar: BarView, groove: Rows) -> Rows | None:
+def _build(piece: Piece, bar: BarView, beat: Beat) -> Rows | None:
     """A roll that doubles its speed in the last bars before a much louder section; the kick stays out of the last.
 
     None if the style does not build up, or not here.
     """
-    rolls = piece.style.drums["build"]
+    rolls = beat.builds
     ahead = bar.length - 1 - bar.index
     after = bar.number + ahead + 1
     if not rolls or bar.beats != 4 or after >= len(piece.bars) or bar.length < 4:
@@ -140,7 +141,7 @@ def _build(piece: Piece, bar: BarView, groove: Rows) -> Rows | None:
     count = len(next(iter(rolls.values())))
     if ahead >= count or piece.bars[after].energy - bar.energy < STEEP:
         return None
-    kick = {"kick": groove["kick"]} if ahead and "kick" in groove and plays(piece, "drums", bar) else {}
+    kick = {"kick": beat.groove["kick"]} if ahead and "kick" in beat.groove and plays(piece, "drums", bar) else {}
     return {**kick, **{name: steps[count - 1 - ahead] for name, steps in rolls.items()}}
 
 
@@ -149,14 +150,16 @@ def _stop(rows: Rows, keep: int) -> Rows:
     return {name: steps[:keep] + "." * (len(steps) - keep) for name, steps in rows.items()}
 
 
-def _play_bar(hands: Hands, bar: BarView, rows: Rows, rng: random.Random) -> None:
+def _play_bar(hands: Hands, bar: BarView, rows: Rows, beat: Beat, rng: random.Random) -> None:
     scale = 0.72 + 0.3 * bar.energy
     for name in sorted(rows):
-        for beat, length, symbol in hits(rows[name].replace("-", "."), bar.beats):
-            velocity = VELOCITIES[symbol] * scale
-            if name in ("closed", "shaker", "ride") and beat % 1:
+        for place, length, symbol in hits(rows[name].replace("-", "."), bar.beats):
+            velocity = VELOCITIES[symbol] * scale * beat.level(name)
+            if name in ("closed", "shaker", "ride") and place % 1:
                 velocity *= 0.85  # the hand falls on the beat
-            hands.play(bar.start + beat, max(length, 0.25), DRUM_PITCHES[name], velocity)
-    quiet = "snare" in rows and bar.energy > 0.5 and rng.random() < 0.25
+            if symbol == "f":
+                hands.play(bar.start + place - FLAM, FLAM, DRUM_PITCHES[name], velocity * GRACE)
+            hands.play(bar.start + place, max(length, 0.25), DRUM_PITCHES[name], velocity)
+    quiet = "snare" in rows and not beat.repeats and bar.energy > 0.5 and rng.random() < 0.25
     if quiet:  # a ghost note that was not written
         hands.play(bar.start + rng.choice((1.75, 2.25, 3.75)) % bar.beats, 0.25, DRUM_PITCHES["snare"], 38)

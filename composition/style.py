@@ -42,6 +42,8 @@ DRUM_PITCHES = {  # General MIDI
     "bongo": 60,
     "claves": 75,
 }
+STROKES = "xXgf."  # a stroke, a loud one, a ghost, a flam, none
+BEAT = ("cells", "accents", "figures", "answers", "builds")  # of a style whose pieces have a beat each, see beats.py
 COMPING = ("block", "arpeggio", "strum", "stab", "sustain")
 BASS = ("walking", "pattern", "sustain")
 SCALES = ("mode", "pentatonic", "blues", "chord")
@@ -170,10 +172,6 @@ def _check_parts(style: Style) -> None:
     for role in style.roles:
         for key in ("presence", "levels_db", "reverb_send"):
             _need(style.name, key, role in getattr(style, key), f"lacks the role {role}")
-    for groove in [*style.drums["grooves"].values(), *style.drums["fills"]]:
-        for instrument, steps in groove.items():
-            right = instrument in DRUM_PITCHES and len(steps) in (12, 16) and set(steps) <= set("xXg.")
-            _need(style.name, "drums", right, f"has {instrument}: '{steps}'; need a known drum and 12 or 16 of x X g .")
     for part, known in (("comping", COMPING), ("bass", BASS)):
         kind = getattr(style, part)["style"]
         _need(style.name, part, kind in known, f"has style '{kind}'; known: {', '.join(known)}")
@@ -197,16 +195,40 @@ def _check_parts(style: Style) -> None:
 
 
 def _check_drums(style: Style) -> None:
+    beat = style.drums.get("beat")
+    if beat is not None:
+        _check_beat(style.name, beat)
+    bars = [*style.drums["grooves"].values(), *style.drums["fills"]]
+    bars += [*beat["figures"], *beat["answers"]] if beat else []
+    for instrument, steps in [row for bar in bars for row in bar.items()]:
+        right = instrument in DRUM_PITCHES and len(steps) in (12, 16) and set(steps) <= set(STROKES)
+        need = f"a known drum and 12 or 16 of {' '.join(STROKES)}"
+        _need(style.name, "drums", right, f"has {instrument}: '{steps}'; need {need}")
+    builds = [style.drums["build"], *(beat["builds"] if beat else [])]
     for instrument in [
-        *style.drums["build"],
+        *(name for build in builds for name in build),
         *(n for key in ("lift", "settle") for pair in style.drums[key].items() for n in pair),
     ]:
         _need(style.name, "drums", instrument in DRUM_PITCHES, f"has '{instrument}', which is no drum")
-    for rolls in style.drums["build"].values():
-        right = all(len(steps) == 16 and set(steps) <= set("xXg.") for steps in rolls)
-        _need(style.name, "drums", right, f"has the build {rolls}; need bars of 16 steps of x X g .")
+    for rolls in [rolls for build in builds for rolls in build.values()]:
+        right = all(len(steps) == 16 and set(steps) <= set(STROKES) for steps in rolls)
+        _need(style.name, "drums", right, f"has the build {rolls}; need bars of 16 steps of {' '.join(STROKES)}")
     for section in style.drums["half_time"]:
         _need(style.name, "drums", section in SECTION_NAMES, f"has half_time in '{section}', which is no section")
+
+
+def _check_beat(name: str, beat: Any) -> None:
+    told = isinstance(beat, dict) and set(beat) == set(BEAT) and all(beat.values())
+    _need(name, "drums", told, f"needs all of {', '.join(BEAT)} under beat and nothing else, none of them empty")
+    for cell in beat["cells"]:
+        right = len(cell) in (2, 4) and cell[0] == "A" and set(cell) <= set("ABC")
+        _need(name, "drums", right, f"has the cell '{cell}'; need two or four of A B C that begin with A")
+    for steps in beat["accents"]:
+        right = len(steps) == 16 and set(steps) <= set("xXg")
+        _need(name, "drums", right, f"has the accents '{steps}'; need 16 of x X g")
+    for part in ("figures", "answers"):
+        right = len(beat[part]) > 1 and all(len(steps) == 16 for rows in beat[part] for steps in rows.values())
+        _need(name, "drums", right, f"needs two or more {part} under beat, of 16 steps each")
 
 
 def _need(name: str, field: str, is_met: bool, what: str) -> None:
