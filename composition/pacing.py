@@ -90,7 +90,7 @@ def choose_pulse(heard: Attributes, hard: Constraints, style: Style, plan: Music
         return (), "rule: none, nobody said a tempo in numbers"
     if "drums" in plan.instruments:
         return (), "rule: none, the drums mark the beat"
-    steady = _steady(plan)
+    steady = [] if style.pulse else _steady(plan)  # a style with a manner of its own for it always takes that
     if steady:
         return (), f"rule: none, the beats are struck anyway, by {' and '.join(steady)}"
     roles = roles_for(plan.instruments, style)

@@ -28,7 +28,8 @@ FADE_OUT = 0.5  # seconds
 def plan_music(attributes: Attributes | None = None, constraints: Constraints | None = None) -> MusicalPlan:
     """Write the plan of one piece; the same wishes and seed give the same plan.
 
-    Every choice draws a fixed count of random numbers, so fixing the tempo, say, leaves instruments and chords alone.
+    Every choice draws a fixed count of random numbers, so fixing the tempo, say, leaves instruments and chords alone;
+    only where nobody drums may somebody join or take over the colour who marks the beat, see `pulse`.
 
     Raises:
         ConfigError: two wishes contradict, or one cannot be met; the message names both sides.
@@ -190,7 +191,7 @@ def _choose_cast(heard: Attributes, hard: Constraints, style: Style, rng: random
     if hard.only or (heard.only and heard.instruments and cast.programs):
         cast.play_alone()
     else:
-        cast.fill(style.presence, style.pulse.get("colour", {}).get("strikers", ()) if says_beat(heard, hard) else ())
+        cast.fill(style.presence, style.pulse.get("colour", {}).get("strikers") if says_beat(heard, hard) else None)
     need(
         bool(cast.programs),
         f"without is {', '.join(hard.without)}, which leaves style {style.name} with nobody. Leave one role in.",

@@ -19,6 +19,7 @@ PARTS = {"chords": "comping", "colour": "colour", "bass": "bass"}  # role -> the
 SUSTAINED = {"chords": "block", "bass": "pattern"}  # who holds notes otherwise plays a pattern in this manner
 PLAIN = {"chords": ["X-x-X-x-"], "bass": ["1-1-5-1-"]}  # for a style that has no pattern which strikes every beat
 BROKEN = ["13231323"]  # the same, for arpeggios
+STROKES = frozenset({14, 47, *range(56, 64)})  # bells, timpani and brass strike once a bar; others play a figure
 COMPOUND = {"chords": ["X-x-x-X-x-x-"], "bass": ["1-----1-----"]}  # in 6/8
 
 
@@ -43,22 +44,22 @@ def roles_for(instruments: Mapping[str, int], style: Style) -> tuple[str, ...]:
 def pulsing(style: Style, plan: MusicalPlan) -> Style:
     """The style with other patterns for those who mark the beat in a plan; a pad repeats what it would have held."""
     changes: dict[str, Any] = {
-        PARTS[role]: {**getattr(style, PARTS[role]), **_manner(style, role, plan.meter)}
+        PARTS[role]: {**getattr(style, PARTS[role]), **_manner(style, role, plan)}
         for role in plan.pulse
         if role in PARTS
     }
     return replace(style, **changes)
 
 
-def _manner(style: Style, role: str, meter: str) -> dict[str, Any]:
+def _manner(style: Style, role: str, plan: MusicalPlan) -> dict[str, Any]:
     """What changes in a role's part: as the style says, else its own patterns that strike every beat."""
     told = dict(style.pulse.get(role, {}))
     if role == "colour":
-        return {"kind": told.get("kind", "pulse")}
+        return {"kind": "downbeats" if plan.instruments.get(role) in STROKES else "pulse"}
     own = getattr(style, PARTS[role])
     kind = told.get("style", SUSTAINED[role] if own["style"] == "sustain" else own["style"])
-    steady = [pattern for pattern in told.get("patterns", own["patterns"]) if told or _strikes(pattern, meter)]
-    if meter == "6/8" and kind != "arpeggio":
+    steady = [pattern for pattern in told.get("patterns", own["patterns"]) if told or _strikes(pattern, plan.meter)]
+    if plan.meter == "6/8" and kind != "arpeggio":
         steady = COMPOUND[role]
     return {"style": kind, "patterns": steady or (BROKEN if kind == "arpeggio" else PLAIN[role])}
 

@@ -201,12 +201,14 @@ def _check_parts(style: Style) -> None:
 
 
 def _check_pulse(style: Style) -> None:
-    kinds = {"chords": ("style", COMPING), "bass": ("style", BASS), "colour": ("kind", COLOURS)}
+    kinds = {"chords": COMPING, "bass": BASS}
     for role, part in style.pulse.items():
         _need(style.name, "pulse", role in PULSE_ROLES, f"has role '{role}'; known: {', '.join(PULSE_ROLES)}")
-        key, known = kinds.get(role, ("", ()))
-        right = not key or part.get(key) in known
-        _need(style.name, "pulse", right, f"{role} needs a {key} of {', '.join(known)}")
+        known = kinds.get(role)
+        right = known is None or (part.get("style") in known and bool(part.get("patterns")))
+        _need(style.name, "pulse", right, f"{role} needs patterns, and a style of {', '.join(known or ())}")
+    for program in style.pulse.get("colour", {}).get("strikers", {}):
+        _need(style.name, "pulse", 0 <= program < 128, f"has the striker {program}, and needs a program 0 to 127")
 
 
 def _check_drums(style: Style) -> None:
