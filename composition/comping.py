@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -180,10 +181,11 @@ def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
 
 def _swells(piece: Piece, start: float, length: float) -> list[tuple[float, float, float]]:
     """A held chord as (beat, length, accent) of its repeats: on every beat, the first of the bar the loudest."""
-    size, step = piece.plan.beats_per_bar, beat_length(piece.plan.meter)
+    step, stop = beat_length(piece.plan.meter), start + length
+    downbeats = {bar.start for bar in piece.bars}
     found = []
-    while length > 1e-6:
-        width = min(length, step - start % step)
-        found.append((start, width * SWELL, ACCENT if start % size == 0 else 0.0))
-        start, length = start + width, length - width
+    while start < stop - 1e-6:
+        end = min((math.floor(start / step + 1e-6) + 1) * step, stop)
+        found.append((start, (end - start) * SWELL, ACCENT if start in downbeats else 0.0))
+        start = end
     return found

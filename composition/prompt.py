@@ -143,8 +143,9 @@ def _rubato(text: str) -> float | None:
 
 
 def _pulse(text: str) -> bool | None:
-    unit = r"(?:beats?|pulse|rhythm)\b(?!\s+per)"
-    if re.search(rf"{NEGATION}{unit}|\bbeat[\s-]?less\b|\bbeat[\s-]?free\b", text):
+    no = r"\b(?:no|without|sans|lacking)\s+(?:any\s+|an?\s+|the\s+)?"
+    beat = r"(?:beats?|pulse|rhythm)\b(?!\s+(?:per|guitar|section))"
+    if re.search(rf"{no}{beat}|\bbeat[\s-]?(?:less|free)\b", text):
         return False
     return True if _tempo(text) is not None else None
 

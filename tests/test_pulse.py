@@ -125,6 +125,15 @@ def test_a_pad_alone_swells_on_every_beat() -> None:
     assert {note.pitch for note in swelling} == {note.pitch for note in held}
 
 
+def test_a_pad_swells_once_a_chord_where_three_split_a_bar() -> None:
+    plan = compose("ambient, 60 bpm", chords=("C F G", "Am"), without=("chords",))
+    first = [note for note in parts(plan)["pad"] if note.start < 3.9]
+    begins = [0, 1, 4 / 3, 2, 8 / 3, 3]
+    assert all(min(abs(note.start - beat) for beat in begins) < 0.15 for note in first)
+    assert all(any(abs(note.start - beat) < 0.15 for note in first) for beat in begins)
+    assert all(note.duration > 0.15 for note in first)
+
+
 def test_loud_cinematic_music_without_drums_is_driven_although_nobody_said_a_tempo() -> None:
     loud = compose("cinematic, no drums", duration=90.0)
     assert loud.pulse and "energy 1 is driven" in loud.decisions["pulse"]
@@ -163,6 +172,8 @@ def test_a_moving_tempo_keeps_its_rubato() -> None:
         ("ambient, 60 bpm", True),
         ("drone without beats", False),
         ("no rhythm, 60 bpm", False),
+        ("ambient without a beat", False),
+        ("no rhythm guitar, 60 bpm", True),
         ("beat-free ambient", False),
         ("chill beats", None),
         ("slow ambient, no drums", None),
