@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .arranger import arrange
+from .casting import ROLE_WORDS
 from .constraints import Attributes, Constraints, need
 from .plan import MusicalPlan, Section
 from .pulse import beat_length, roles_for
@@ -90,6 +91,8 @@ def choose_pulse(heard: Attributes, hard: Constraints, style: Style, plan: Music
         return (), "rule: none, nobody said a tempo in numbers"
     if "drums" in plan.instruments:
         return (), "rule: none, the drums mark the beat"
+    if not style.pulse and "drums" in {ROLE_WORDS.get(word.lower()) for word in hard.without}:
+        return (), "rule: none, drums are taken away and the others play as they would beside them"
     steady = [] if style.pulse else _steady(plan)  # a style with a manner of its own for it always takes that
     if steady:
         return (), f"rule: none, the beats are struck anyway, by {' and '.join(steady)}"

@@ -58,9 +58,10 @@ def test_without_a_stated_tempo_or_with_no_beat_every_note_is_what_it_was(prompt
 
 @pytest.mark.parametrize("style", style_names())
 @pytest.mark.parametrize("meter", ["4/4", "3/4", "6/8"])
-def test_in_every_style_without_drums_somebody_strikes_the_beats_of_a_stated_tempo(style: str, meter: str) -> None:
+def test_in_every_style_a_duo_strikes_the_beats_of_a_stated_tempo(style: str, meter: str) -> None:
+    duo = ("piano", "double bass")
     for seed in range(4):
-        hard = Constraints(tempo=80.0, meter=meter, without=("drums",), duration=40.0, seed=seed)
+        hard = Constraints(tempo=80.0, meter=meter, instruments=duo, only=True, duration=40.0, seed=seed)
         plan = plan_music(Attributes(style=style), hard)
         bass_and_harmony = max(struck(plan, role) for role in ("chords", "pad", "bass"))
         assert bass_and_harmony >= 0.75, (plan.pulse, plan.instruments)
@@ -77,7 +78,7 @@ def test_the_plan_says_who_marks_the_beat_and_why() -> None:
     assert plan.decisions["pulse"] == f"rule: by {', '.join(plan.pulse)}, as nobody drums and the prompt said a tempo"
     assert "the user said a tempo" in compose("ambient", tempo=60.0).decisions["pulse"]
     assert compose("house, 124 bpm").decisions["pulse"] == "rule: none, the drums mark the beat"
-    assert "struck anyway, by bass" in compose("jazz, 140 bpm, no drums").decisions["pulse"]
+    assert "struck anyway, by bass" in compose("jazz, 140 bpm, just piano and double bass").decisions["pulse"]
     assert compose("slow ambient").decisions["pulse"] == "rule: none, nobody said a tempo in numbers"
 
 
@@ -115,6 +116,12 @@ def test_wishes_of_who_plays_are_kept() -> None:
     assert compose("cinematic with brass, 84 bpm, no drums").instruments["colour"] == 61
     for seed in range(8):
         assert compose("ambient, 60 bpm", seed=seed, without=("music box", "harp")).instruments["colour"] == 98
+
+
+def test_where_drums_are_taken_away_from_a_style_that_has_them_the_others_keep_their_notes() -> None:
+    whole, less = compose("funk, 100 bpm"), compose("funk, 100 bpm", without=("drums",))
+    assert less.pulse == () and "taken away" in less.decisions["pulse"]
+    assert parts(less) == {role: notes for role, notes in parts(whole).items() if role != "drums"}
 
 
 def test_a_pad_alone_swells_on_every_beat() -> None:
