@@ -46,7 +46,7 @@ class _Bassist:
         self.previous: float = (self.low + self.high) / 2
 
     def play(self, bar: BarView) -> None:
-        is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
+        is_still = self.piece.is_still(bar, "bass")
         if self.kind == "walking":
             self._walk(bar)
         elif self.kind == "sustain" or is_still or self.piece.winds_down(bar):

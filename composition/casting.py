@@ -85,14 +85,22 @@ class Cast:
                 taken = program_name(role, self.programs[role]) if role in self.programs else "nothing"
                 self._refuse(asker, f"instruments has '{name}', but {role} already has {taken} and no role is free")
 
-    def fill(self, presence: Mapping[str, float]) -> None:
-        """Let the style's other roles join by their probability; there is always some harmony if there can be."""
+    def fill(self, presence: Mapping[str, float], strikers: Mapping[int, float] | None = None) -> None:
+        """Let the style's other roles join by their probability; there is always some harmony if there can be.
+
+        Args:
+            presence: role -> probability.
+            strikers: program -> weight of colours that mark the beat; if nobody drums, one of them joins.
+        """
         for role in ROLES:
             weights = self._allowed(role)
             if not weights or role in self.programs:
                 continue
             chance = presence.get(role, 0.0)
-            if self.dice[role][0] < chance:
+            clear = {p: weight for p, weight in (strikers or {}).items() if (False, p) not in self.banned}
+            if role == "colour" and clear and "drums" not in self.programs:
+                self._sample(role, clear, "rule: somebody marks the beat")
+            elif self.dice[role][0] < chance:
                 self._sample(role, weights, f"chance {chance:g}")
         if not {"chords", "pad"} & set(self.programs):
             for role in ("chords", "pad"):

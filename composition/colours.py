@@ -10,12 +10,16 @@ from .melody import Sung, compose_line, scale_of
 from .phrasing import invent_tune
 from .score import Note
 from .texture import plays
+from .theory import Chord
 from .voicing import voice
 
 __all__ = ["play_colour"]
 
 REGISTERS = {"arpeggio": (67, 86), "hits": (62, 81), "counter": (60, 81), "riser": (64, 83)}
+REGISTERS |= {"pulse": REGISTERS["arpeggio"], "downbeats": REGISTERS["hits"], "timpani": (41, 53)}
 SHORTEST_REST = 1.75  # beats; what is shorter is breath, and nobody answers it
+TIMPANI = 47  # their program
+STILL = 0.4  # energy below which a pulse has one note a beat
 FULL = 0.9  # energy above which an arpeggio runs in sixteenths
 
 
@@ -46,20 +50,24 @@ class Rests:
 def play_colour(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
     """Add what the style uses as colour. Where the tune rests, a piece of its motif comes back as an answer."""
     hands = Hands(piece, rng, looseness=0.7)
-    kind = piece.style.colour["kind"]
-    player = {"arpeggio": _arpeggio, "hits": _hits, "counter": _counter, "riser": _riser}[kind]
+    kind, marks_beat = piece.style.colour["kind"], "colour" in piece.plan.pulse
+    kind = "timpani" if kind == "downbeats" and piece.plan.instruments["colour"] == TIMPANI else kind
+    players = {"arpeggio": _arpeggio, "hits": _hits, "counter": _counter, "riser": _riser, "pulse": _pulse}
+    players |= {"downbeats": _downbeats, "timpani": _timpani}
     rests, previous = Rests(piece), ()  # type: Rests, tuple[int, ...]
     answers: dict[tuple[str, int], bool] = {}
     for bar in piece.bars:
         if piece.closes(bar) or not plays(piece, "colour", bar):
             continue
         wishes = answers.setdefault((bar.section, bar.index % 8), rng.random() < piece.style.colour["answers"])
-        rest = rests.within(bar) if "lead" in piece.plan.instruments and wishes else None
+        answers_here = wishes and "lead" in piece.plan.instruments and not marks_beat
+        rest = rests.within(bar) if answers_here else None
         if rest and bar.section != "intro":
             previous = _answer(piece, bar, hands, rest, previous)
         else:
-            previous = player(bar, hands, previous, rests)
-    for pitch in voice(piece.bars[-1].chords[-1], REGISTERS[kind], previous)[:2]:
+            previous = players[kind](bar, hands, previous, rests)
+    last = piece.bars[-1].chords[-1]
+    for pitch in [_drum(last)] if kind == "timpani" else voice(last, REGISTERS[kind], previous)[:2]:
         hands.play(piece.final, piece.total_beats - piece.final, pitch, 66)
     return hands.finished()
 
@@ -103,6 +111,22 @@ def _arpeggio(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rest
     return previous
 
 
+def _pulse(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
+    """Eighths up and down the chord, in a still bar quarters; the same way in every bar, and the beats lead.
+
+    They do not stop for the tune, under which they are softer.
+    """
+    step = 0.5 if bar.energy >= STILL else 1.0
+    for number in range(round(bar.beats / step)):
+        beat = number * step
+        previous = voice(bar.chord_at(beat), REGISTERS["pulse"], previous)
+        ladder = [*previous, *reversed(previous[1:-1])]
+        accent = 12 if beat == 0 else 6 if beat % 1 == 0 else -10
+        softer = 0 if rests.holds(bar.start + beat) else 6
+        hands.play(bar.start + beat, step * 1.1, ladder[number % len(ladder)], 58 + 26 * bar.energy + accent - softer)
+    return previous
+
+
 def _hits(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
     """Short chords on the downbeat and before the third beat of every fourth bar, and two before a new section.
 
@@ -119,6 +143,32 @@ def _hits(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -
             for pitch in previous:
                 hands.play(bar.start + beat, length, pitch, 74 + 26 * bar.energy)
     return previous
+
+
+def _downbeats(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
+    """A short chord on every downbeat, in a chorus on the middle of the bar, too."""
+    beats = (0.0, bar.beats / 2) if bar.section == "chorus" and bar.beats % 2 == 0 else (0.0,)
+    for beat in beats:
+        previous = voice(bar.chord_at(beat), REGISTERS["downbeats"], previous)
+        for pitch in previous:
+            hands.play(bar.start + beat, 0.75, pitch, 74 + 26 * bar.energy - 8 * (beat > 0))
+    return previous
+
+
+def _timpani(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:
+    """The bass note on every downbeat and, softer, in the middle of the bar; before a new section a roll of eighths."""
+    strokes = [(0.0, 0), (bar.beats / 2, -10)] if bar.beats % 2 == 0 else [(0.0, 0)]
+    if bar.is_last_of_section and bar.length > 1:
+        strokes += [(bar.beats - 1 + number / 2, -14 + 6 * number) for number in range(2)]
+    for beat, accent in strokes:
+        hands.play(bar.start + beat, 0.75, _drum(bar.chord_at(beat)), 78 + 26 * bar.energy + accent)
+    return previous
+
+
+def _drum(chord: Chord) -> int:
+    """The pitch of the drum that is tuned to a chord's bass."""
+    low = REGISTERS["timpani"][0]
+    return low + ((chord.root if chord.bass is None else chord.bass) - low) % 12
 
 
 def _counter(bar: BarView, hands: Hands, previous: tuple[int, ...], rests: Rests) -> tuple[int, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .grid import BarView, Hands, Piece, hits
+from .pulse import beat_length
 from .score import Note
 from .texture import plays
 from .theory import Chord
@@ -17,6 +19,7 @@ __all__ = ["play_chords", "play_pad"]
 STRING_DELAY = 0.012  # seconds from one string to the next in a strum
 PAD_REGISTER = (55, 76)
 ALIKE = 2  # strokes by which the pattern of every fourth bar may differ
+SWELL, ACCENT = 0.7, 10.0  # of a pulsing pad: share of a beat that it is held; velocity added on a downbeat
 LIFTED = 0.8  # energy from which the fuller of two patterns is played
 
 
@@ -58,7 +61,7 @@ class _Accompanist:
         self.previous: tuple[int, ...] = ()
 
     def play(self, bar: BarView) -> None:
-        is_still = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.piece.bars) > 4
+        is_still = self.piece.is_still(bar, "chords")
         if self.kind == "sustain" or self.piece.winds_down(bar) or (is_still and self.kind in ("block", "strum")):
             self._stand(bar)
             self._hold(bar)
@@ -169,6 +172,20 @@ def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
     spans.append((piece.final, piece.total_beats - piece.final, piece.bars[-1].chords[-1], piece.bars[-1]))
     for start, length, chord, bar in spans:
         previous = voice(chord, PAD_REGISTER, previous)
-        for pitch in previous:
-            hands.play(start, length * 0.99, pitch, 52 + 26 * bar.energy)
+        is_pulse = "pad" in piece.plan.pulse and start < piece.final
+        for beat, long, accent in _swells(piece, start, length) if is_pulse else [(start, length * 0.99, 0.0)]:
+            for pitch in previous:
+                hands.play(beat, long, pitch, 52 + 26 * bar.energy + accent)
     return hands.finished()
+
+
+def _swells(piece: Piece, start: float, length: float) -> list[tuple[float, float, float]]:
+    """A held chord as (beat, length, accent) of its repeats: on every beat, the first of the bar the loudest."""
+    step, stop = beat_length(piece.plan.meter), start + length
+    downbeats = {bar.start for bar in piece.bars}
+    found = []
+    while start < stop - 1e-6:
+        end = min((math.floor(start / step + 1e-6) + 1) * step, stop)
+        found.append((start, (end - start) * SWELL, ACCENT if start in downbeats else 0.0))
+        start = end
+    return found

@@ -34,6 +34,7 @@ class Attributes:
     instruments: Sequence[str] = ()
     only: bool = False  # nobody plays but these instruments
     rubato: float | None = None  # 0..1
+    pulse: bool | None = None  # whether the beat shall be heard: True for a tempo in numbers, False for "no beat"
     ritardando: bool | None = None
 
 

@@ -17,6 +17,7 @@ __all__ = ["SHORT", "BarView", "Hands", "Piece", "hits", "swing_warp"]
 
 
 SHORT = 8  # bars; so short a piece has no time for entries and long ends
+STILL = 4  # bars; a piece that is no longer has no time to be still
 LOUD_END = 0.65  # energy from which a piece plays on to its last chord
 
 
@@ -114,6 +115,11 @@ class Piece:
         A short piece has no bar to spare for that.
         """
         return bar.number == len(self.bars) - 1 >= SHORT and bar.energy < LOUD_END
+
+    def is_still(self, bar: BarView, role: str) -> bool:
+        """Whether a role holds its notes in a bar: in quiet introductions and breaks, unless it marks the beat."""
+        is_quiet = bar.section in ("intro", "break") and bar.energy < 0.5 and len(self.bars) > STILL
+        return is_quiet and role not in self.plan.pulse
 
     @functools.cached_property
     def _stood_on(self) -> tuple[frozenset[int | None], ...]:

@@ -9,6 +9,7 @@ from .blending import join_styles
 from .effect_choice import USUAL
 from .moods import busier, lean
 from .plan import MusicalPlan
+from .pulse import pulsing
 from .score import Note
 from .style import Style, load_style
 
@@ -22,12 +23,12 @@ HITS = set("xX123456578a")  # symbols of a pattern that begin a note
 def style_of(plan: MusicalPlan) -> Style:
     """The style that a plan is played in: its own, joined with those of its blend, leaning where its mood leans.
 
-    Its effects are the plan's; where the plan says nothing, the style's.
+    Who marks the beat has patterns for that. Its effects are the plan's; where the plan says nothing, the style's.
 
     Raises:
         UnknownNameError: a style that there is not.
     """
-    style = join_styles(load_style(plan.style), plan.blend)
+    style = pulsing(join_styles(load_style(plan.style), plan.blend), plan)
     expression = plan.expression
     melody, comping, bass = dict(style.melody), dict(style.comping), dict(style.bass)
     shift = round(expression.get("register", 0))

@@ -1,20 +1,25 @@
-"""Who decides how freely a piece keeps time: rubato within its phrases, a ritardando at its end."""
+"""Who decides how a piece keeps time: rubato within its phrases, a ritardando at its end, a beat that is marked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .arranger import arrange
+from .casting import ROLE_WORDS
 from .constraints import Attributes, Constraints, need
-from .plan import Section
+from .plan import MusicalPlan, Section
+from .pulse import beat_length, roles_for
 from .style import Style
 from .tempo_map import breathe
 from .timing import SHORT_RING, Timing
 
-__all__ = ["choose_ritardando", "choose_rubato"]
+__all__ = ["choose_pulse", "choose_ritardando", "choose_rubato", "says_beat"]
 
 FEW = 4  # instruments that can breathe together without a conductor
 TOGETHER = 0.5  # share of a soloist's rubato that several players take
 USUAL, SLIGHT = 0.18, 0.15  # shares of the tempo that a ritardando takes away
+STEADY = 0.8  # share of the beats that a role strikes which marks the beat
+ON_THE_BEAT = 0.15  # quarter notes by which a stroke may miss it: players are human
 FEWEST = 4  # bars of a piece that slows down without being asked
 
 
@@ -69,6 +74,53 @@ def choose_ritardando(
         f"chord less than {SHORT_RING:g} s. Lengthen the duration, ask for fewer bars, or leave the ritardando out.",
     )
     return 0.0, "rule: none, too little time is left after the last bar"
+
+
+def choose_pulse(heard: Attributes, hard: Constraints, style: Style, plan: MusicalPlan) -> tuple[tuple[str, ...], str]:
+    """Decide which roles mark the beat, and say why; a tempo that was said wants to be felt.
+
+    Args:
+        style: that of the plan, blended.
+        plan: all but its pulse.
+    """
+    if heard.pulse is False:
+        return (), "prompt: no beat"
+    wished = says_beat(heard, hard)
+    loudest = max(section.energy for section in plan.sections)
+    if not wished and loudest < style.pulse_from:
+        return (), "rule: none, nobody said a tempo in numbers"
+    if "drums" in plan.instruments:
+        return (), "rule: none, the drums mark the beat"
+    if not style.pulse and "drums" in {ROLE_WORDS.get(word.lower()) for word in hard.without}:
+        return (), "rule: none, drums are taken away and the others play as they would beside them"
+    steady = [] if style.pulse else _steady(plan)  # a style with a manner of its own for it always takes that
+    if steady:
+        return (), f"rule: none, the beats are struck anyway, by {' and '.join(steady)}"
+    roles = roles_for(plan.instruments, style)
+    if not roles:
+        return (), "rule: none, the lead plays alone"
+    why = f"the {wished} said a tempo" if wished else f"{style.name} with a section of energy {loudest:g} is driven"
+    return roles, f"rule: by {', '.join(roles)}, as nobody drums and {why}"
+
+
+def says_beat(heard: Attributes, hard: Constraints) -> str:
+    """Who said a tempo that shall be felt, "user" or "prompt"; empty if nobody did."""
+    if heard.pulse is False:
+        return ""
+    return "user" if hard.tempo is not None else "prompt" if heard.pulse else ""
+
+
+def _steady(plan: MusicalPlan) -> list[str]:
+    """The roles that strike nearly every beat of a plan, as it is; a colour is too soft to count."""
+    step = beat_length(plan.meter)
+    last = plan.num_bars * plan.beats_per_bar - step / 2
+    found = []
+    for track in arrange(plan).tracks:
+        beats = [(note.start, round(note.start / step)) for note in track.notes if note.start < last]
+        struck = {number for start, number in beats if abs(start - number * step) <= ON_THE_BEAT}
+        if track.role in ("chords", "pad", "bass") and len(struck) * step >= STEADY * (last + step / 2):
+            found.append(track.role)
+    return found
 
 
 def _against(hard: Constraints, style: Style, programs: Mapping[str, int], timing: Timing) -> str:

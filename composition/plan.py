@@ -15,11 +15,12 @@ from .score import ROLES
 from .tempo_map import Place, TempoMap, breathe
 from .theory import Chord, Key
 
-__all__ = ["EXPRESSION", "METERS", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
+__all__ = ["EXPRESSION", "METERS", "PULSE_ROLES", "SECTION_NAMES", "Bar", "MusicalPlan", "Section"]
 
 METERS = {"4/4": 4, "3/4": 3, "6/8": 3}  # quarter notes in a bar
 SECTION_NAMES = ("intro", "verse", "chorus", "bridge", "break", "ending")
-VERSION = 3  # came later, optional: with 2 `blend`, `expression`, `fade_out`; with 3 `effects`, `rubato`, `ritardando`
+VERSION = 3  # came later, optional: with 2 `blend`, `expression`, `fade_out`; with 3 `effects`, `rubato`, `ritardando`,
+# and last `pulse`, without which a plan of version 3 plays as it always did
 EXPRESSION = {  # what a mood changes when the plan is played -> lowest and highest value
     "register": (-24, 24),  # semitones by which the lead is moved
     "density": (-1, 1),  # of the way to the style's patterns with the fewest or the most notes
@@ -28,6 +29,7 @@ EXPRESSION = {  # what a mood changes when the plan is played -> lowest and high
     "treble_db": (-12, 12),  # above 2 kHz
 }
 MAX_CHORDS_PER_BAR = 4
+PULSE_ROLES = ("chords", "pad", "colour", "bass")  # who can mark the beat, the likeliest first
 SLOWEST_END = 0.5  # share of the tempo that a ritardando may take away
 
 
@@ -95,6 +97,7 @@ class MusicalPlan:
     fade_out: float = 0.0  # seconds at the end of `duration` in which the whole mix falls silent
     rubato: float = 0.0  # how freely the tempo moves within a phrase: 0 steady .. 1, see tempo_map.py
     ritardando: float = 0.0  # share of the tempo that is lost by the end of the last bar
+    pulse: tuple[str, ...] = ()  # of PULSE_ROLES: who marks the beat, as nobody drums; see pulse.py
     seed: int = 0
     decisions: dict[str, str] = field(default_factory=dict)
 
@@ -125,6 +128,8 @@ class MusicalPlan:
         _need(_is_number(self.rubato) and 0 <= self.rubato <= 1, f"rubato: {self.rubato!r} must be 0 to 1.")
         is_share = _is_number(self.ritardando) and 0 <= self.ritardando <= SLOWEST_END
         _need(is_share, f"ritardando: {self.ritardando!r} must be 0 to {SLOWEST_END:g}.")
+        for role in self.pulse:
+            _need(role in PULSE_ROLES, f"pulse: role '{role}' must be one of {', '.join(PULSE_ROLES)}.")
         _need(_is_integer(self.seed), f"seed: {self.seed!r} must be a whole number.")
         for part, style in self.blend.items():
             _need(isinstance(style, str) and bool(style), f"blend: {part} is {style!r}, and must name a style.")
@@ -206,6 +211,7 @@ class MusicalPlan:
         """Return plain data; a bar is one string of symbols with spaces between, "Dm7 G7"."""
         data: dict[str, Any] = {"version": VERSION}
         data |= {f.name: getattr(self, f.name) for f in fields(self)}
+        data["pulse"] = list(self.pulse)
         data["sections"] = [
             {"name": s.name, "energy": s.energy, "chords": [" ".join(bar) for bar in s.chords]} for s in self.sections
         ]
@@ -232,6 +238,8 @@ class MusicalPlan:
         for name in ("instruments", "blend", "expression", "effects", "decisions"):
             _need(isinstance(values.get(name, {}), dict), f"{name}: it must be a mapping.")
         _need(isinstance(values["sections"], list), "sections: it must be a list.")
+        _need(isinstance(values.get("pulse", []), list), "pulse: it must be a list of roles.")
+        values["pulse"] = tuple(values.get("pulse", []))
         values["sections"] = tuple(_read_section(item) for item in values["sections"])
         return cls(**values)
 

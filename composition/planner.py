@@ -13,7 +13,7 @@ from .effect_choice import draw_effects
 from .form import build_sections, infer_key, progressions_of
 from .harmony import KEY_CHANGE
 from .moods import Cues, busier, cues_of, lean, read_moods, span, weigh_modes
-from .pacing import choose_ritardando, choose_rubato
+from .pacing import choose_pulse, choose_ritardando, choose_rubato, says_beat
 from .plan import METERS, MusicalPlan, Section
 from .score import ROLES
 from .style import Style, load_style, style_names
@@ -28,7 +28,8 @@ FADE_OUT = 0.5  # seconds
 def plan_music(attributes: Attributes | None = None, constraints: Constraints | None = None) -> MusicalPlan:
     """Write the plan of one piece; the same wishes and seed give the same plan.
 
-    Every choice draws a fixed count of random numbers, so fixing the tempo, say, leaves instruments and chords alone.
+    Every choice draws a fixed count of random numbers, so fixing the tempo, say, leaves instruments and chords alone;
+    only where nobody drums may somebody join or take over the colour who marks the beat, see `pulse`.
 
     Raises:
         ConfigError: two wishes contradict, or one cannot be met; the message names both sides.
@@ -58,7 +59,7 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
     fade_out, decisions["fade_out"] = _choose_fade(hard, timing.duration)
     decisions["expression"] = "rule: as the mood leans" if cues.expression else "rule: the style's own"
     decisions["seed"] = f"user: {hard.seed}" if hard.seed else "rule: 0 unless another is asked for"
-    return MusicalPlan(
+    plan = MusicalPlan(
         style=style.name,
         tempo=timing.tempo,
         meter=meter,
@@ -78,6 +79,8 @@ def plan_music(attributes: Attributes | None = None, constraints: Constraints | 
         seed=hard.seed,
         decisions=decisions,
     )
+    pulse, decisions["pulse"] = choose_pulse(heard, hard, style, plan)
+    return replace(plan, pulse=pulse)
 
 
 def _choose_style(heard: Attributes, hard: Constraints, dice: float) -> tuple[Style, dict[str, str], dict[str, str]]:
@@ -188,7 +191,7 @@ def _choose_cast(heard: Attributes, hard: Constraints, style: Style, rng: random
     if hard.only or (heard.only and heard.instruments and cast.programs):
         cast.play_alone()
     else:
-        cast.fill(style.presence)
+        cast.fill(style.presence, style.pulse.get("colour", {}).get("strikers") if says_beat(heard, hard) else None)
     need(
         bool(cast.programs),
         f"without is {', '.join(hard.without)}, which leaves style {style.name} with nobody. Leave one role in.",

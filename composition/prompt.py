@@ -74,6 +74,7 @@ class PromptFacts:
     without: tuple[str, ...] = ()
     only: bool = False  # nobody plays but `instruments` ("solo piano")
     rubato: float | None = None  # 0 for "strict tempo"
+    pulse: bool | None = None  # True for a tempo in numbers, False for "no beat"
     ritardando: bool | None = None
 
     @property
@@ -107,6 +108,7 @@ def parse_prompt(text: str) -> PromptFacts:
         without=without,
         only=bool(instruments) and not without and _is_only(lower),
         rubato=_rubato(lower),
+        pulse=_pulse(lower),
         ritardando=_ritardando(lower),
     )
 
@@ -138,6 +140,14 @@ def _rubato(text: str) -> float | None:
     if re.search(rf"{NOT}rubato\b|\b(?:strict|steady)\s+(?:tempo|time)\b|\bmetronomic", text):
         return 0.0
     return RUBATO if re.search(r"\brubato\b|\bexpressive\s+timing\b|\bfreely\b|\bad\s+lib(?:itum)?\b", text) else None
+
+
+def _pulse(text: str) -> bool | None:
+    no = r"\b(?:no|without|sans|lacking)\s+(?:any\s+|an?\s+|the\s+)?"
+    beat = r"(?:beats?|pulse|rhythm)\b(?!\s+(?:per|guitar|section))"
+    if re.search(rf"{no}{beat}|\bbeat[\s-]?(?:less|free)\b", text):
+        return False
+    return True if _tempo(text) is not None else None
 
 
 def _ritardando(text: str) -> bool | None:

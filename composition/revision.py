@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from .blending import Blend
 from .casting import Cast
 from .manner import style_of
+from .pacing import choose_pulse
 from .plan import METERS, MusicalPlan
 from .planner import Attributes, Constraints, plan_music
 from .prompt import parse_prompt
@@ -118,17 +119,26 @@ def revise(plan: MusicalPlan, start: float, wishes: Wishes, duration: float) -> 
         told["rubato"] = 0.0 if drums else plan.rubato
     slows = Attributes(ritardando=bool(plan.ritardando) and not drums)  # if there is time for it
     revised = plan_music(slows, Constraints(duration=duration, seed=plan.seed, **told))
+    revised, told_pulse = _with_pulse(plan, replace(revised, instruments=programs), wishes)
     is_same_groove = drums and plan.groove and meter == plan.meter
     return replace(
         revised,
-        instruments=programs,
         groove=plan.groove if is_same_groove else revised.groove if drums else "",
         swing=plan.swing,
         effects=plan.effects,
         fade_out=min(plan.fade_out, revised.duration),
         expression=plan.expression if wishes.mood is None else revised.expression,
-        decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before"},
+        decisions={**revised.decisions, "instruments": reason, "effects": "rule: as before", "pulse": told_pulse},
     )
+
+
+def _with_pulse(plan: MusicalPlan, revised: MusicalPlan, wishes: Wishes) -> tuple[MusicalPlan, str]:
+    """Who marks the beat from now on: somebody if somebody did, or if a tempo is said."""
+    silent = replace(revised, pulse=())
+    if not plan.pulse and wishes.tempo is None:
+        return silent, "rule: as before"
+    pulse, reason = choose_pulse(Attributes(pulse=True), Constraints(), style_of(silent), silent)
+    return replace(silent, pulse=pulse), reason
 
 
 def _in_other_style(wishes: Wishes, wished: Constraints) -> MusicalPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from typing import Any
@@ -13,7 +14,7 @@ from ..errors import ConfigError, UnknownNameError
 from .effect_choice import check_effects, check_ranges
 from .harmony import DEVICES, KEY_CHANGE
 from .pedal import PLACES
-from .plan import METERS, SECTION_NAMES, SLOWEST_END
+from .plan import METERS, PULSE_ROLES, SECTION_NAMES, SLOWEST_END
 from .score import ROLES
 from .theory import MODES
 from .voicing import VOICINGS
@@ -48,7 +49,7 @@ COMPING = ("block", "arpeggio", "strum", "stab", "sustain")
 BASS = ("walking", "pattern", "sustain")
 SCALES = ("mode", "pentatonic", "blues", "chord")
 PHRASE_LETTERS = set("ABaFGC.")
-COLOURS = ("arpeggio", "hits", "counter", "riser")
+COLOURS = ("arpeggio", "hits", "counter", "riser", "pulse", "downbeats")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Style:
     pedal_point: dict[str, float] = field(default_factory=dict)  # place of pedal.py -> how often the bass stands there
     rubato: float = 0.0  # of a soloist; 0 steady .. 1, see tempo_map.py
     ritardando: float = 0.0  # share of the tempo that the last bar loses
+    pulse: dict[str, dict[str, Any]] = field(default_factory=dict)  # role -> what its part becomes, see pulse.py
+    pulse_from: float = math.inf  # energy of a section from which the beat is marked although nobody said a tempo
 
 
 def style_names() -> list[str]:
@@ -179,6 +182,7 @@ def _check_parts(style: Style) -> None:
         right = set(style.texture.get(key, ["nobody"])) <= set(ROLES)
         _need(style.name, "texture", right, f"needs '{key}', a list of {', '.join(ROLES)}")
     _check_drums(style)
+    _check_pulse(style)
     for phrase in style.melody["phrases"]:
         right = len(phrase) == 4 and phrase[0] == "A" and set(phrase) <= PHRASE_LETTERS
         _need(style.name, "melody", right, f"has the phrase '{phrase}'; need four of A B a F G C . that begin with A")
@@ -192,6 +196,17 @@ def _check_parts(style: Style) -> None:
         check_ranges(style.effect_ranges, style.effects)
     except ConfigError as error:
         raise ConfigError(f"styles/{style.name}.yaml: effects: {error}") from None
+
+
+def _check_pulse(style: Style) -> None:
+    kinds = {"chords": COMPING, "bass": BASS}
+    for role, part in style.pulse.items():
+        _need(style.name, "pulse", role in PULSE_ROLES, f"has role '{role}'; known: {', '.join(PULSE_ROLES)}")
+        known = kinds.get(role)
+        right = known is None or (part.get("style") in known and bool(part.get("patterns")))
+        _need(style.name, "pulse", right, f"{role} needs patterns, and a style of {', '.join(known or ())}")
+    for program in style.pulse.get("colour", {}).get("strikers", {}):
+        _need(style.name, "pulse", 0 <= program < 128, f"has the striker {program}, and needs a program 0 to 127")
 
 
 def _check_drums(style: Style) -> None:

@@ -79,6 +79,7 @@ def make_plan(prompt: str, params: GenerationParams) -> MusicalPlan:
         instruments=facts.instruments,
         only=facts.only,
         rubato=facts.rubato,
+        pulse=facts.pulse,
         ritardando=facts.ritardando,
     )
     return plan_music(said, params.constraints)

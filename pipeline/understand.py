@@ -46,6 +46,7 @@ def understand(
         instruments=tuple(found["instruments"].value or ()),
         only=facts.only,
         rubato=facts.rubato,
+        pulse=facts.pulse,
         ritardando=facts.ritardando,
     )
     constraints = dataclasses.replace(params.constraints, seed=seed)

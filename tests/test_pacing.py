@@ -264,7 +264,7 @@ BEFORE = {  # prompt -> plan, decisions, notes in seconds and conditions of ever
     "hip hop": "30f4fb7360b113ab",
     "folk song": "0d851ff042d0a76a",
 }
-NEW = ("version", "rubato", "ritardando", "effects", "decisions")
+NEW = ("version", "rubato", "ritardando", "pulse", "effects", "decisions")
 
 
 @pytest.mark.parametrize("prompt", BEFORE)
