@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .control import OCTAVES, beat_f1, chord_share, chord_track, is_tempo, no_beats
+from .control import OCTAVES, beat_f1, chord_share, chord_track, is_tempo, key_score, no_beats
 from .judges.basic_pitch import NONE
 from .measure import Measure, mean
 from .takes import Take
@@ -40,7 +40,7 @@ def codec_measures(takes: Sequence[Take], panel_missing: dict[str, str], no_orig
         _row("log-mel distance, all levels", column("mel_all"), no_originals, better=-1, unit="nats"),
         _row("log-mel distance, levels that are played", column("mel_played"), no_originals, better=-1, unit="nats"),
         _row("log-mel distance less that of Opus", ahead, no_originals, 0.0, better=-1, unit="nats", note=rival),
-        *_kept(takes, "key as before", _key, pitch, 0.95, fine, is_share=True),
+        *_kept(takes, "key as before", _key, pitch, 0.95, fine, is_share=True, sure=_sure_key),
         *_kept(takes, "chord frames as before", _chords, pitch, 0.9, fine, is_share=True, sure=_sure_chords),
         *_kept(takes, "beats as before, F1", _beats, beats, 0.95, fine, sure=_sure_beats),
     ]
@@ -113,6 +113,12 @@ def _beside(values: dict[str, float], rival: str) -> str:
 def _key(take: Take, again: Facts) -> bool | None:
     original = take.facts["composed"]
     return original["key"] == again["key"] if original.get("key") else None
+
+
+def _sure_key(take: Take, again: Facts) -> bool | None:
+    """Of originals whose key is heard as planned."""
+    heard = take.facts["composed"].get("key")
+    return _key(take, again) if take.plan is not None and key_score(heard, take.plan.key) == 1 else None
 
 
 def _chords(take: Take, again: Facts) -> float | None:

@@ -234,13 +234,15 @@ def test_chords_of_a_plan_stand_where_they_sound() -> None:
 
 
 def test_a_round_trip_is_heard_with_all_levels_and_where_the_judge_is_right() -> None:
-    """The judge mishears the second chord of the original, and the tempo of the second piece."""
-    plan = plan_music(Attributes(style="pop"), Constraints(tempo=120.0, meter="4/4", bars=2, chords=["C", "G"]))
+    """The judge mishears the second chord of the original, and tempo and key of the second piece."""
+    plan = plan_music(
+        Attributes(style="pop", key="C major"), Constraints(tempo=120.0, meter="4/4", bars=2, chords=["C", "G"])
+    )
     beats = [0.5 * i for i in range(8)]
     original = {"key": "C major", "chords": [0] * 8 + [2] * 8, "beats": beats, "tempo": 60.0}
     played = {**original, "key": "G major", "chords": [0] * 4 + [7] * 12, "beats": beats[:4]}
     whole = {**original, "chords": [0] * 6 + [7] * 10}
-    lost = {**original, "tempo": 90.0}
+    lost = {**original, "tempo": 90.0, "key": "A minor"}
     takes = [
         Take(
             items(SIZES["tiny"])[i],
@@ -252,7 +254,8 @@ def test_a_round_trip_is_heard_with_all_levels_and_where_the_judge_is_right() ->
     ]
     rows = {row.name: row for row in codec_measures(takes, {}, None)}
     value = {name: row.value("model") for name, row in rows.items()}
-    assert value["key as before, all levels"] == 1 and value["key as before, levels that are played"] == 0
+    assert value["key as before, all levels"] == 0.5 and value["key as before, levels that are played"] == 0
+    assert value["key as before, all levels, where the judge is sure"] == 1
     assert value["chord frames as before, all levels"] == pytest.approx(6 / 16)
     assert value["chord frames as before, levels that are played"] == pytest.approx(4 / 16)
     assert value["chord frames as before, all levels, where the judge is sure"] == pytest.approx(6 / 8)
