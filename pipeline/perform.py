@@ -25,6 +25,7 @@ from .noise import GumbelNoise
 from .patterns.parallel import Parallel
 from .performer import Performer
 from .samplers.base import Sampler
+from .threads import at_most
 
 __all__ = ["Conditions", "Performance", "begin"]
 
@@ -82,7 +83,10 @@ class Conditions:
             ),
             "minilm": {"embedding": self.text},
         }
-        rows = [self.performer.frames(prepared, self._drops(name), trim=margin)[self.chosen] for name in self.passes]
+        with at_most(1):  # sums of several threads round by how many there are, and a code may hang on the last bit
+            rows = [
+                self.performer.frames(prepared, self._drops(name), trim=margin)[self.chosen] for name in self.passes
+            ]
         return torch.cat(rows).transpose(0, 1).contiguous()
 
     def _roll(self, tables: Sequence[tuple[np.ndarray, bool]], start: int, frames: int) -> np.ndarray:

@@ -30,6 +30,7 @@ from .perform import Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
 from .streaming import SoundStream
+from .threads import at_most
 from .together import Begun, Request, play_requests, report_of
 from .understand import understand
 from .voices import stems
@@ -177,8 +178,10 @@ class Pipeline:
         }
 
     def embed(self, prompt: str) -> Tensor:
-        """Embed a prompt as [1, E]."""
-        return self.performer.conditioners["minilm"].encode([prompt])
+        """Embed a prompt as [1, E]; on one thread, so that a seed plays the same codes on any number of them."""
+        with at_most(1):
+            embedding: Tensor = self.performer.conditioners["minilm"].encode([prompt])
+        return embedding
 
     def compose(
         self, prompt: str, text: Tensor, params: GenerationParams, seed: int

@@ -53,6 +53,18 @@ def test_same_seed_gives_the_same_samples(etude: Pipeline, piece: Any) -> None:
     assert np.array_equal(again.waveform.samples, piece.waveform.samples)
 
 
+def test_a_seed_plays_the_same_codes_on_any_number_of_threads(etude: Pipeline) -> None:
+    usual, played = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            played.append(etude.generate("waltz in G major for strings and a flute", duration=12.0, seed=0).codes)
+    finally:
+        torch.set_num_threads(usual)
+    for other in played[1:]:
+        assert all(torch.equal(codes, other[role]) for role, codes in played[0].items())
+
+
 def test_a_role_played_anew_leaves_the_others_bit_exact(etude: Pipeline, piece: Any) -> None:
     again = etude.generate("funk with slap bass, 100 bpm, in C minor", duration=3.0, seed=7, role_seeds={"bass": 8})
     assert again.stems.keys() == piece.stems.keys()
