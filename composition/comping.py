@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .grid import BarView, Hands, Piece, hits
-from .instruments import raised
 from .pulse import beat_length
 from .score import Note
 from .texture import plays
@@ -51,8 +50,7 @@ class _Accompanist:
     def __init__(self, piece: Piece, hands: Hands, rng: random.Random) -> None:
         self.piece, self.hands, self.rng = piece, hands, rng
         comping = piece.style.comping
-        self.kind, self.spacing = comping["style"], comping["voicing"]
-        self.register = raised(comping["register"], piece.plan.instruments["chords"])
+        self.kind, self.register, self.spacing = comping["style"], comping["register"], comping["voicing"]
         self.rootless = "bass" in piece.plan.instruments and comping["rootless"]
         self.push = comping["push"]
         patterns = list(comping["patterns"])
@@ -172,9 +170,8 @@ def play_pad(piece: Piece, rng: random.Random) -> tuple[Note, ...]:
             else:
                 spans.append((at, length, chord, bar))
     spans.append((piece.final, piece.total_beats - piece.final, piece.bars[-1].chords[-1], piece.bars[-1]))
-    register = raised(PAD_REGISTER, piece.plan.instruments["pad"])
     for start, length, chord, bar in spans:
-        previous = voice(chord, register, previous)
+        previous = voice(chord, PAD_REGISTER, previous)
         is_pulse = "pad" in piece.plan.pulse and start < piece.final
         for beat, long, accent in _swells(piece, start, length) if is_pulse else [(start, length * 0.99, 0.0)]:
             for pitch in previous:

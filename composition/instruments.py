@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from ..errors import UnknownNameError
 
@@ -15,10 +14,7 @@ __all__ = [
     "instrument_family",
     "instrument_names",
     "program_name",
-    "raised",
 ]
-
-SOUNDS_LOWER = {16: 12}  # program -> semitones: most of a drawbar organ's sound is its 16' stop, an octave down
 
 # The 128 programs of General MIDI 1 in order. The last 32 have names that nobody writes by
 # chance: a prompt may say rain or echoes and mean no instrument.
@@ -236,10 +232,3 @@ def program_name(role: str, program: int) -> str:
         # Kit numbers come in families of eight; a font plays the family's first for the ones it lacks.
         return KIT_NAMES.get(program) or KIT_NAMES.get(program // 8 * 8, KIT_NAMES[0])
     return PROGRAM_NAMES[program]
-
-
-def raised(register: Sequence[int], program: int) -> tuple[int, int]:
-    """The register in which a program is written so that it sounds in the given one; chords would be mud below it."""
-    low, high = register
-    shift = SOUNDS_LOWER.get(program, 0)
-    return low + shift, high + shift
