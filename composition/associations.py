@@ -11,7 +11,7 @@ from functools import cache
 from .style import style_names
 from .wording import style_words
 
-__all__ = ["associations", "likeliest_style", "style_odds", "telling_words"]
+__all__ = ["likeliest_style", "style_odds", "telling_words"]
 
 SMOOTHING = 0.1  # count that every style has of every word
 LISTED = 4  # what a listed word counts; one of a scene or saying, of which most words are small talk, counts 1
@@ -27,7 +27,7 @@ def style_odds(prompt: str) -> dict[str, float]:
     Source: naive Bayes with additive smoothing and equal priors; each word counts once.
     """
     odds = dict.fromkeys(style_names(), 0.0)
-    for of_word in associations(prompt).values():
+    for of_word in _associations(prompt).values():
         for style, value in of_word.items():
             odds[style] += value
     return odds
@@ -42,15 +42,15 @@ def likeliest_style(prompt: str, avoid: Collection[str] = ()) -> str | None:
 
 def telling_words(prompt: str, style: str, most: int = 3) -> tuple[str, ...]:
     """Words of a prompt that speak for a style by a factor of two or more, the most telling first."""
-    found = {word: odds.get(style, 0.0) for word, odds in associations(prompt).items()}
+    found = {word: odds.get(style, 0.0) for word, odds in _associations(prompt).items()}
     order = sorted(found, key=lambda word: -found[word])
     return tuple(word for word in order if found[word] >= math.log(2))[:most]
 
 
-def associations(prompt: str) -> dict[str, dict[str, float]]:
+def _associations(prompt: str) -> dict[str, dict[str, float]]:
     """Known words of a prompt, each once -> style -> nats."""
     spoken: dict[str, str] = {}
-    for word in re.findall(r"[a-z]+", prompt.lower()):
+    for word in _words(prompt):
         spoken.setdefault(_stem(word), word)
     known = {word: {style: count[stem] for style, count in _counts().items()} for stem, word in spoken.items()}
     return {word: _weigh(counts) for word, counts in known.items() if any(counts.values())}
@@ -70,13 +70,13 @@ def _count(style: str) -> Counter[str]:
     """In how many phrases of a style each stem stands, and LISTED for listed words."""
     words = style_words(style)
     phrases = [*words.get("scenes", ()), *words.get("sayings", ())]
-    count = Counter(stem for phrase in phrases for stem in _stems(phrase))
-    count.update(dict.fromkeys(_stems(" ".join(words.get("words", ()))), LISTED))
+    count = Counter(stem for phrase in phrases for stem in set(map(_stem, _words(phrase))))
+    count.update(dict.fromkeys(map(_stem, _words(" ".join(words.get("words", ())))), LISTED))
     return count
 
 
-def _stems(text: str) -> set[str]:
-    return {_stem(word) for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= SHORTEST}
+def _words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[a-z]+", text.lower()) if len(word) >= SHORTEST]
 
 
 def _stem(word: str) -> str:

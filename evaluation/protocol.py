@@ -36,7 +36,7 @@ class Size:
     repeat: tuple[int, int]  # prompts, seeds of each
     long: int
     composed: int  # clips of every style that the classifiers learn from, and that sets are compared with
-    codec: int  # round trips that ViSQOL hears
+    codec: int  # round trips that ViSQOL hears, and all judges with all levels
     training: int  # pieces of the training stream that copies are looked for in
     seconds: float = 10.0
     long_seconds: float = 120.0

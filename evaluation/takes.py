@@ -50,9 +50,7 @@ class Take:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # voice -> facts
     codes: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)  # voice -> role -> [K, T]
     codec: dict[str, float] = field(default_factory=dict)  # scores of the original's round trip
-    again: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # facts of the original with "all" levels, as "fine" Opus
+    again: dict[str, dict[str, Any]] = field(default_factory=dict)  # facts of it: with "all" levels, as "fine" Opus
 
 
 @dataclass
