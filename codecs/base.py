@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, ShapeError
 
-__all__ = ["Codec", "PublicWeights", "in_chunks", "windows"]
+__all__ = ["Codec", "PublicWeights", "Sounding", "in_chunks", "windows"]
+
+Sounding = Callable[[int, int], Tensor]  # first frame, count -> which of a codec's tones may sound, [B, count, N] bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Codec(nn.Module):
     n_q: int  # codebooks, coarse to fine
     card: int  # entries of one codebook
     context: int  # frames on either side that can change how a frame sounds, phases that run on left aside
+    tones: range = range(0)  # MIDI numbers of the N tones that it draws one by one and can be told to turn down, if any
 
     @property
     def device(self) -> torch.device:
@@ -126,6 +129,14 @@ class Codec(nn.Module):
         """
         for frames, left, count in windows(blocks, self.context):
             yield self.decode(frames)[..., left * self.hop_length : (left + count) * self.hop_length]
+
+    def decode_sounding(self, blocks: Iterable[Tensor], sounding: Sounding | None) -> Iterator[Tensor]:
+        """As `decode_blocks`, with the tones turned down that may not sound; None if all may.
+
+        A codec that has `tones` overrides this; no other is told any.
+        """
+        assert sounding is None, "a codec without tones has none to turn down"
+        return self.decode_blocks(blocks)
 
     def levels_at(self, bandwidth: float) -> int:
         """Return how many levels make `bandwidth` kbit/s, met within 1 %.

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .base import Codec
+from .base import Codec, Sounding
 from .layers.convnext import ConvNeXt, Sliding
 from .layers.linear import linear
 from .layers.mel import LogMel
+from .layers.partials import LOWEST_NOTE
 from .layers.quantiser import ResidualQuantiser
 from .layers.vocoder import MEL_MEAN, MEL_SCALE, PATCH, SlidingVocoder, Vocoder
 
@@ -55,7 +56,7 @@ class Spectral(Codec):
         super().__init__()
         self.sample_rate, self.hop_length, self.channels = sample_rate, hop_length, 1
         self.n_q, self.card = n_q, card
-        self.num_bands = num_bands
+        self.num_bands, self.tones = num_bands, range(LOWEST_NOTE, LOWEST_NOTE + num_partials)
         self.mel = LogMel(sample_rate, hop_length // PATCH, num_bands)
         self.patch_in = nn.Linear(PATCH * num_bands, width)
         self.encoder = nn.Sequential(*[ConvNeXt(width, 2 * width) for _ in range(encoder_layers)])
@@ -103,10 +104,13 @@ class Spectral(Codec):
         """As every codec's; the first piece is `context` frames shorter than the others, and the last one longer."""
         yield from self.decode_blocks(codes.split(chunk, -1))
 
-    @torch.no_grad()
     def decode_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
         """As every codec's. Convolutions and sinusoids go on where they were, so no block is decoded twice."""
-        decoder, vocoder = Sliding(self.decoder), SlidingVocoder(self.vocoder)
+        yield from self.decode_sounding(blocks, None)
+
+    @torch.no_grad()
+    def decode_sounding(self, blocks: Iterable[Tensor], sounding: Sounding | None) -> Iterator[Tensor]:
+        decoder, vocoder = Sliding(self.decoder), SlidingVocoder(self.vocoder, sounding)
 
         def play(codes: Tensor, is_last: bool = False) -> Tensor:
             hidden = decoder(linear(self.from_latent, self.quantiser.decode(codes)), is_last)

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from ..audio import Waveform
+from ..codecs.base import Sounding
 from ..composition.arranger import arrange
 from ..composition.plan import MusicalPlan
 from ..composition.renderer import Renderer
 from ..errors import GenAudioError
 from ..pipeline.codec_commands import fit
 from ..pipeline.mixer import mix_plan
+from ..pipeline.perform import BLOCK
 from ..pipeline.pipeline import Pipeline
+from ..pipeline.sounding import sounding
 
 __all__ = ["LOUDNESS", "Original", "Originals", "opus"]
 
@@ -62,19 +65,24 @@ class Originals:
         stems = {role: sound.mean(0, keepdims=True) for role, sound in played.items()}
         return Original(plan, stems, self._mixed(stems, plan))
 
-    def through_codec(self, original: Original, levels: int | None = None) -> tuple[Waveform, dict[str, np.ndarray]]:
+    def through_codec(
+        self, original: Original, levels: int | None = None, *, told: bool = True
+    ) -> tuple[Waveform, dict[str, np.ndarray]]:
         """The original encoded and decoded, and its codes [K, T] by role: stem by stem if the model plays stems.
 
         Args:
             levels: of the codec; None for those that the model predicts.
+            told: whether the decoder hears of the notes, as it does when the model plays what it was told.
         """
         count = levels or self.played_levels
         if not self.pipeline.has_stems:
             again, codes = self._round_trip(original.waveform, count)
             return again.normalise(LOUDNESS), {"mix": codes}
         rate, stems, every = self.pipeline.sample_rate, {}, {}
+        score = arrange(original.plan)
         for role, sound in original.stems.items():
-            again, every[role] = self._round_trip(Waveform(sound, rate), count)
+            notes = sounding(self.pipeline.codec, [role], lambda: [(0, score)]) if told else None
+            again, every[role] = self._round_trip(Waveform(sound, rate), count, notes)
             stems[role] = again.samples
         return self._mixed(stems, original.plan), every
 
@@ -90,11 +98,12 @@ class Originals:
         }
 
     @torch.inference_mode()
-    def _round_trip(self, sound: Waveform, levels: int) -> tuple[Waveform, np.ndarray]:
+    def _round_trip(self, sound: Waveform, levels: int, notes: Sounding | None = None) -> tuple[Waveform, np.ndarray]:
         codec = self.pipeline.codec
         fitted, _ = fit(sound, codec, "the original")
         codes = codec.encode(torch.from_numpy(fitted.samples)[None].to(codec.device), levels)
-        decoded = torch.cat(list(codec.decode_stream(codes)), -1)[0, :, : fitted.samples.shape[1]]
+        pieces = codec.decode_sounding(codes.split(BLOCK, -1), notes)
+        decoded = torch.cat(list(pieces), -1)[0, :, : fitted.samples.shape[1]]
         return Waveform(decoded.cpu().numpy(), codec.sample_rate), codes[0].cpu().numpy()
 
     def _mixed(self, stems: Mapping[str, np.ndarray], plan: MusicalPlan) -> Waveform:

@@ -14,6 +14,7 @@ from .takes import Take
 __all__ = ["codec_measures"]
 
 GROUP = "codec"
+PLAYED = "the levels that are played; the decoder is told the notes"
 Facts = Mapping[str, Any]
 Comparison = Callable[[Take, Facts], float | bool | None]  # of a take's original with what was heard of its round trip
 
@@ -36,9 +37,11 @@ def codec_measures(takes: Sequence[Take], panel_missing: dict[str, str], no_orig
     fine = f"through Opus at {mean(column('fine_kbps')):.0f} kbit/s: "
     return [
         _row("ViSQOL, all levels", column("visqol_all"), visqol, 3.9, note=_beside(column("visqol_opus"), rival)),
-        _row("ViSQOL, levels that are played", column("visqol_played"), visqol),
+        _row("ViSQOL, as it is played", column("visqol_played"), visqol, note=PLAYED),
         _row("log-mel distance, all levels", column("mel_all"), no_originals, better=-1, unit="nats"),
-        _row("log-mel distance, levels that are played", column("mel_played"), no_originals, better=-1, unit="nats"),
+        _row(
+            "log-mel distance, as it is played", column("mel_played"), no_originals, better=-1, unit="nats", note=PLAYED
+        ),
         _row("log-mel distance less that of Opus", ahead, no_originals, 0.0, better=-1, unit="nats", note=rival),
         *_kept(takes, "key as before", _key, pitch, 0.95, fine, is_share=True, sure=_sure_key),
         *_kept(takes, "chord frames as before", _chords, pitch, 0.9, fine, is_share=True, sure=_sure_chords),
@@ -73,7 +76,7 @@ def _kept(
         return "" if missing or math.isnan(value) else fine + (f"{value:.0%}" if is_share else f"{value:.2f}")
 
     yield _row(f"{name}, all levels", column(compare, "all"), missing, target, is_share=is_share, note=said(compare))
-    yield _row(f"{name}, levels that are played", column(compare, "played"), missing, is_share=is_share)
+    yield _row(f"{name}, as it is played", column(compare, "played"), missing, is_share=is_share, note=PLAYED)
     if sure is not None:
         title = f"{name}, all levels, where the judge is sure"
         yield _row(title, column(sure, "all"), missing, target, is_share=is_share, note=said(sure))

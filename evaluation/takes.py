@@ -98,7 +98,7 @@ def play_all(
         original = originals.compose(_plan(item, made)) if originals and item.kind not in UNANCHORED else None
         if original is not None and originals is not None:
             voices["composed"] = original.waveform
-            voices["codec"], now.take.codes["codec"] = originals.through_codec(original)
+            voices["codec"], now.take.codes["codec"] = originals.through_codec(original, told=made.params.tells_notes)
             if item.kind == "stated" and coded < size.codec:
                 coded += 1
                 _score_codec(now, originals, original, voices["codec"], hearing)
@@ -134,8 +134,8 @@ def _hear(hearing: Hearing, take: Take, waveform: Waveform) -> Future[dict[str, 
 
 
 def _score_codec(now: _Waiting, originals: Originals, original: Original, played: Waveform, hearing: Hearing) -> None:
-    """Distances of the round trip, with the levels that are played and with all, beside Opus; what is heard of it."""
-    whole, _ = originals.through_codec(original, originals.pipeline.codec.n_q)
+    """Distances of the round trip, as it is played and by the codec alone, beside Opus; what is heard of it."""
+    whole, _ = originals.through_codec(original, originals.pipeline.codec.n_q, told=False)
     rival, now.take.codec["opus_kbps"] = opus(original.waveform)
     for name, sound in (("played", played), ("all", whole), ("opus", rival)):
         now.take.codec[f"mel_{name}"] = _log_mel(original.waveform, sound)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ..codecs.base import Sounding
 from ..composition.arranger import arrange
 from ..composition.effect_choice import read_effects
 from ..composition.manner import style_of
@@ -33,6 +34,7 @@ from .noise import GumbelNoise
 from .params import RUNGS, GenerationParams, check_prompt
 from .patterns.parallel import Parallel
 from .perform import Conditions
+from .sounding import sounding
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -171,6 +173,13 @@ class Live:
     def joined(self) -> dict[int, int]:
         """Row -> the frame in which it first plays."""
         return {ROLES.index(role): part.first for part in reversed(self.parts) for role in part.roles}
+
+    def told(self, rows: Sequence[int], first: int) -> Sounding | None:
+        """What the decoder may let rows sound that join in a frame: what the notes explain, if any are told."""
+        if not self.params.tells_notes:
+            return None
+        roles = [ROLES[row] for row in rows]
+        return sounding(self.pipeline.codec, roles, lambda: [(part.first, part.score) for part in self.parts], first)
 
     def scenes(self) -> list[Scene]:
         """How the rows are mixed, part after part."""

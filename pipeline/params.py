@@ -203,6 +203,11 @@ class GenerationParams:
                 return True
         return False
 
+    @property
+    def tells_notes(self) -> bool:
+        """Whether the network is told the notes, and not left to compose."""
+        return "notes" not in RUNGS[self.rung]
+
     def silent_roles(self, instruments: Mapping[str, int]) -> list[str]:
         """The roles of a plan's instruments (role -> program) that shall not be heard."""
         return [role for role, program in instruments.items() if self.is_silent(role, program)]

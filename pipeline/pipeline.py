@@ -26,9 +26,10 @@ from .guidance import Guidance
 from .live import Live, Part
 from .mixer import HEADROOM, mix_plan, mix_stream, place, whole_band
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
-from .perform import Performance, begin
+from .perform import BLOCK, Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
+from .sounding import sounding
 from .streaming import SoundStream
 from .threads import at_most
 from .together import Begun, Request, play_requests, report_of
@@ -138,7 +139,7 @@ class Pipeline:
         def finish(codes: Tensor) -> Generation:
             clock.stop("perform")
             rows = dict(zip([MIX] if params.as_mix else self.roles(score, params), codes, strict=True))
-            stems = self.decode(rows, plan.duration)
+            stems = self.decode(rows, plan.duration, score if params.tells_notes else None)
             clock.stop("decode")
             waveform = self.mix(stems, played, plan).normalise(params.loudness)
             placed = {t.role: self.place(stems.pop(t.role), t) for t in self._tracks(stems, played)}
@@ -167,13 +168,14 @@ class Pipeline:
 
     def _provenance(self, params: GenerationParams, heard: dict[str, Any]) -> dict[str, Any]:
         """Stage -> what made it."""
+        tuned = ", tones that no note explains turned down" if params.tells_notes and self.codec.tones else ""
         told = [name for name in self.performer.conditioners if name not in RUNGS[params.rung]]
         return {
             "understand": heard,
             "compose": "gen_audio.composition, rules and dice; see plan.decisions",
             "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
             + ", ".join(told),
-            "decode": f"{self.name} codec, {self.sample_rate} Hz",
+            "decode": f"{self.name} codec, {self.sample_rate} Hz{tuned}",
             "software": provenance(),
         }
 
@@ -246,7 +248,7 @@ class Pipeline:
         live = Live(self, Part(0, prompt, text, plan, score, tuple(self.roles(score, params)), prompt), params, seed)
         length = round(plan.duration * self.sample_rate)
         blocks = streaming.in_blocks(live.columns(), self.codec.context)
-        rows = streaming.cut(stems(self.codec, blocks, live.joined), length)
+        rows = streaming.cut(stems(self.codec, blocks, live.joined, live.told), length)
         sound = mix_stream(rows, live.scenes, sample_rate=self.sample_rate)
 
         def facts() -> dict[str, Any]:
@@ -274,12 +276,13 @@ class Pipeline:
         )
 
     @torch.inference_mode()
-    def decode(self, codes: Mapping[str, Tensor], duration: float) -> dict[str, Waveform]:
-        """Turn codes into stems of exactly round(duration * sample_rate) samples; each role by itself."""
-        length = round(duration * self.sample_rate)
-        stems = {}
+    def decode(self, codes: Mapping[str, Tensor], duration: float, score: Score | None = None) -> dict[str, Waveform]:
+        """Turn codes into stems of round(duration * sample_rate) samples; `score`: the notes that were told, if any."""
+        length, stems = round(duration * self.sample_rate), {}
         for role, rows in codes.items():
-            pieces = [piece[0].cpu().numpy() for piece in self.codec.decode_stream(rows[None].to(self.codec.device))]
+            told = sounding(self.codec, [role], lambda: [(0, score)]) if score else None
+            blocks = rows[None].to(self.codec.device).split(BLOCK, -1)
+            pieces = [piece[0].cpu().numpy() for piece in self.codec.decode_sounding(blocks, told)]
             stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
         return stems
 

@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from torch import Tensor
 
-from ..codecs.base import Codec
+from ..codecs.base import Codec, Sounding
 
 __all__ = ["stems"]
+
+Told = Callable[[list[int], int], Sounding | None]  # some rows and the frame that they join in -> what they may sound
 
 
 class _Voice:
     """Some rows, decoded together from one frame on, before which they are silent."""
 
-    def __init__(self, codec: Codec, rows: list[int], first: int, pull: Callable[[], bool]) -> None:
+    def __init__(self, codec: Codec, rows: list[int], first: int, pull: Callable[[], bool], told: Told) -> None:
         self.rows, self.begin, self.pull = rows, first * codec.hop_length, pull
         self.waiting: deque[Tensor] = deque()
         self.device = codec.device
-        self.pieces = codec.decode_blocks(self._blocks())
+        self.pieces = codec.decode_sounding(self._blocks(), told(rows, first))
         self.held = np.zeros((len(rows), 0), np.float32)  # decoded and not yet taken, from sample `begin` on
 
     def _blocks(self) -> Iterator[Tensor]:
@@ -46,13 +48,19 @@ class _Voice:
         return np.concatenate((silence, sound), 1)
 
 
-def stems(codec: Codec, blocks: Iterator[Tensor], joined: Callable[[], Mapping[int, int]]) -> Iterator[np.ndarray]:
+def stems(
+    codec: Codec,
+    blocks: Iterator[Tensor],
+    joined: Callable[[], Mapping[int, int]],
+    told: Told = lambda rows, first: None,
+) -> Iterator[np.ndarray]:
     """Decode the rows that play.
 
     Args:
         blocks: [R, K, n] each; codes of rows that do not play may be anything.
         joined: gives the rows that play and the frame that each joins in; it is asked after every block, and a row
             may be added until the block comes that it joins in.
+        told: says what rows may sound that join in a frame; None: everything.
 
     Yields:
         [R, n] float32; rows are silent until they join.
@@ -72,7 +80,7 @@ def stems(codec: Codec, blocks: Iterator[Tensor], joined: Callable[[], Mapping[i
         count, length = block.shape[0], block.shape[-1]
         joining = {row: first for row, first in joined().items() if row not in known and first < frames + length}
         for first in sorted(set(joining.values())):
-            voice = _Voice(codec, [row for row in joining if joining[row] == first], first, pull)
+            voice = _Voice(codec, [row for row in joining if joining[row] == first], first, pull, told)
             voice.waiting.append(block[..., first - frames :])
             voices.append(voice)
         frames += length

@@ -57,7 +57,7 @@ def test_an_original_of_the_models_own_stems_sounds_as_the_model_does(
     plan = plan_of(wishes, fade_out)
     made = pipeline.generate("lofi", plan=plan, seed=3, loudness=LOUDNESS)
     assert isinstance(made, Generation)
-    stems = {role: sound.samples for role, sound in pipeline.decode(made.codes, plan.duration).items()}
+    stems = {role: sound.samples for role, sound in pipeline.decode(made.codes, plan.duration, arrange(plan)).items()}
     original = Originals(pipeline, Recorded(stems)).compose(plan)
     assert original is not None and np.array_equal(original.waveform.samples, made.waveform.samples)
 
@@ -69,7 +69,9 @@ def test_a_round_trip_is_mixed_as_the_models_codes_are(pipeline: Pipeline) -> No
     again, codes = Originals(pipeline, Recorded(stems)).through_codec(
         Original(plan, stems, Waveform(stems["chords"], 1))
     )
-    decoded = pipeline.decode({role: torch.from_numpy(rows) for role, rows in codes.items()}, plan.duration)
+    decoded = pipeline.decode(
+        {role: torch.from_numpy(rows) for role, rows in codes.items()}, plan.duration, arrange(plan)
+    )
     expected = pipeline.mix(decoded, arrange(plan), plan).normalise(LOUDNESS)
     assert np.array_equal(again.samples, expected.samples)
 

@@ -254,12 +254,12 @@ def test_a_round_trip_is_heard_with_all_levels_and_where_the_judge_is_right() ->
     ]
     rows = {row.name: row for row in codec_measures(takes, {}, None)}
     value = {name: row.value("model") for name, row in rows.items()}
-    assert value["key as before, all levels"] == 0.5 and value["key as before, levels that are played"] == 0
+    assert value["key as before, all levels"] == 0.5 and value["key as before, as it is played"] == 0
     assert value["key as before, all levels, where the judge is sure"] == 1
     assert value["chord frames as before, all levels"] == pytest.approx(6 / 16)
-    assert value["chord frames as before, levels that are played"] == pytest.approx(4 / 16)
+    assert value["chord frames as before, as it is played"] == pytest.approx(4 / 16)
     assert value["chord frames as before, all levels, where the judge is sure"] == pytest.approx(6 / 8)
-    assert value["beats as before, F1, levels that are played"] == pytest.approx(2 / 3)
+    assert value["beats as before, F1, as it is played"] == pytest.approx(2 / 3)
     sure = rows["beats as before, F1, all levels, where the judge is sure"]
     assert len(sure.items["model"]) == 1 and sure.value("model") == 1
     assert "38%" in rows["chord frames as before, all levels"].note

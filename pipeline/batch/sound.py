@@ -84,6 +84,7 @@ def _facts(made: Generation, loudness: float | str) -> dict[str, Any]:
         "num_audio_samples": made.waveform.samples.shape[1],
         "loudness": loudness,
         "plan": made.plan.to_dict() if made.plan else None,
+        "tells_notes": made.params.tells_notes,
         "silent": made.params.silent_roles(made.plan.instruments) if made.plan else [],
     }
 
@@ -163,6 +164,7 @@ def decode(
     plan = MusicalPlan.from_dict(facts["plan"]) if facts["plan"] else None
     if pipeline.has_stems and plan is not None:
         score = arrange(plan).without(facts.get("silent", ()))  # older codes name none
-        return pipeline.mix(pipeline.decode(rows, plan.duration), score, plan), plan
+        told = score if facts.get("tells_notes", True) else None
+        return pipeline.mix(pipeline.decode(rows, plan.duration, told), score, plan), plan
     mixed = pipeline.decode_mix(rows["mix"][None])  # type: ignore[attr-defined]  # of MusicGen
     return Waveform(mixed[:, : facts["num_audio_samples"]], pipeline.sample_rate), plan
