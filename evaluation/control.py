@@ -54,6 +54,7 @@ def control_measures(takes: Sequence[Take], missing: Mapping[str, str]) -> list[
     beats, pitch = no_beats(missing), missing.get("basic_pitch")
     who = "librosa" if "outside" in missing else "the program of GEN_AUDIO_JUDGE"
     half = f"octaves allowed; judge of tempo and beats: {who}"
+    whose = "basic-pitch" if "outside" in missing else f"{who} if it tells any, else basic-pitch"
     sure = "items whose composed original the judge hears right"
     return [
         _row("tempo within 4 %", tempo, beats, 0.95, half),
@@ -62,7 +63,7 @@ def control_measures(takes: Sequence[Take], missing: Mapping[str, str]) -> list[
         _row("key", key, pitch, 0.85, "tonic and mode"),
         _row("key, where the judge is sure", _where_sure(key), pitch, 0.85, sure),
         _row("key, near ones count in part", values(stated, _key(exact=False)), pitch, note="MIREX weights"),
-        _row("chord frames as planned", chords, pitch, note="triads, four a second"),
+        _row("chord frames as planned", chords, pitch, note=f"triads, four a second; judge: {whose}"),
         _of_codec(chords, pitch),
         _row("beats as planned, F1", values(stated, _beats), beats, is_share=False, note="within 70 ms"),
     ]

@@ -26,7 +26,7 @@ class Outside(Judge):
 
     What it tells goes before what other judges say.
 
-    Source: whatever the program is; `benchmarks/judge_lines.py` is essentia's RhythmExtractor2013.
+    Source: whatever the program is; `benchmarks/judge_lines.py` is madmom.
     """
 
     title, licence, needs = f"the program of {VARIABLE}", "its own", ()
