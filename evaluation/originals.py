@@ -16,8 +16,8 @@ from ..composition.plan import MusicalPlan
 from ..composition.renderer import Renderer
 from ..errors import GenAudioError
 from ..pipeline.codec_commands import fit
+from ..pipeline.decoder import BLOCK
 from ..pipeline.mixer import mix_plan
-from ..pipeline.perform import BLOCK
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.sounding import sounding
 
@@ -48,7 +48,7 @@ class Originals:
 
     def __init__(self, pipeline: Pipeline, renderer: Renderer | None = None) -> None:
         self.pipeline = pipeline
-        self.renderer = renderer or Renderer(None, pipeline.sample_rate)
+        self.renderer = renderer or Renderer(None, pipeline.codec.sample_rate)
 
     @property
     def played_levels(self) -> int:
@@ -78,7 +78,7 @@ class Originals:
         if not self.pipeline.has_stems:
             again, codes = self._round_trip(original.waveform, count)
             return again.normalise(LOUDNESS), {"mix": codes}
-        rate, stems, every = self.pipeline.sample_rate, {}, {}
+        rate, stems, every = self.pipeline.codec.sample_rate, {}, {}
         score = arrange(original.plan)
         for role, sound in original.stems.items():
             notes = sounding(self.pipeline.codec, [role], lambda: [(0, score)]) if told else None
@@ -90,7 +90,7 @@ class Originals:
     def encode(self, original: Original) -> dict[str, np.ndarray]:
         """Codes [1, T] of the first level by role."""
         codec = self.pipeline.codec
-        sounds = {role: Waveform(sound, self.pipeline.sample_rate) for role, sound in original.stems.items()}
+        sounds = {role: Waveform(sound, self.pipeline.codec.sample_rate) for role, sound in original.stems.items()}
         fitted = {role: fit(sound, codec, role)[0] for role, sound in sounds.items()}
         return {
             role: codec.encode(torch.from_numpy(sound.samples)[None].to(codec.device), 1)[0].cpu().numpy()
@@ -107,7 +107,7 @@ class Originals:
         return Waveform(decoded.cpu().numpy(), codec.sample_rate), codes[0].cpu().numpy()
 
     def _mixed(self, stems: Mapping[str, np.ndarray], plan: MusicalPlan) -> Waveform:
-        rate = self.pipeline.sample_rate
+        rate = self.pipeline.codec.sample_rate
         return Waveform(mix_plan(plan, stems, arrange(plan).tracks, sample_rate=rate), rate).normalise(LOUDNESS)
 
 

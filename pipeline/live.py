@@ -72,7 +72,7 @@ class Live:
         self.parts = [part]
         self.rate = pipeline.codec.frame_rate
         self.duration = part.plan.duration
-        self.num_frames = pipeline.codec.num_frames(round(self.duration * pipeline.sample_rate))
+        self.num_frames = pipeline.decoder.num_frames(self.duration)
         self.reached = 0  # the last frame whose part is settled
         self.lock = threading.Lock()
 
@@ -190,7 +190,7 @@ class Live:
         effects = dict(style_of(part.plan).effects)
         if "ends_at" in effects:  # counted from where its plan begins
             effects["ends_at"] += part.first / self.rate
-        return Scene(part.first * self.pipeline.codec.hop_length, tracks, effects, part.plan.seed)
+        return Scene(round(part.first / self.rate * self.pipeline.sample_rate), tracks, effects, part.plan.seed)
 
     def changes(self) -> list[dict[str, Any]]:
         """For the sidecar: from which second what was played, and why."""

@@ -27,9 +27,9 @@ from .performer import Performer
 from .samplers.base import Sampler
 from .threads import at_most
 
-__all__ = ["BLOCK", "Conditions", "Performance", "begin"]
+__all__ = ["Conditions", "Performance", "begin"]
 
-BLOCK = 250  # frames that are prepared or decoded at a time; memory does not grow with the piece
+BLOCK = 250  # frames of conditions that are prepared at a time; memory does not grow with the piece
 
 
 class Conditions:

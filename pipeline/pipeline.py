@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..audio import Waveform
@@ -20,21 +18,21 @@ from ..conditioning.attributes import AttributeHeads
 from ..errors import ConfigError
 from . import sidecar, streaming
 from .agreement import heed_negative
+from .decoder import Decoder
 from .executors.base import Executor
 from .generation import Clock, Generation, provenance
 from .guidance import Guidance
+from .highs import Highs
 from .live import Live, Part
 from .mixer import HEADROOM, mix_plan, mix_stream, place, whole_band
 from .params import RUNGS, GenerationParams, check_prompt, resolve_params
-from .perform import BLOCK, Performance, begin
+from .perform import Performance, begin
 from .performer import Performer
 from .samplers.base import Sampler, SamplingParams, build_sampler
-from .sounding import sounding
 from .streaming import SoundStream
 from .threads import at_most
 from .together import Begun, Request, play_requests, report_of
 from .understand import understand
-from .voices import stems
 
 __all__ = ["Pipeline", "Progress"]
 
@@ -63,6 +61,7 @@ class Pipeline:
     ) -> None:
         self.config, self.codec, self.performer, self.heads = config, codec, performer, heads
         self.name, self.sha256, self.executor = name, str(config.get("sha256", "")), executor
+        self.decoder = Decoder(codec, Highs(config["highs"]) if "highs" in config else None)
 
     has_stems = True  # whether it plays role by role
 
@@ -74,7 +73,7 @@ class Pipeline:
     @property
     def sample_rate(self) -> int:
         """Hz of everything this model makes."""
-        return self.codec.sample_rate
+        return self.decoder.sample_rate
 
     def generate(
         self, prompt: str | Sequence[str], *, progress: Progress | None = None, **params: Any
@@ -175,7 +174,8 @@ class Pipeline:
             "compose": "gen_audio.composition, rules and dice; see plan.decisions",
             "perform": f"{self.name}, {self.performer.lm.n_q} of {self.codec.n_q} levels, conditions: "
             + ", ".join(told),
-            "decode": f"{self.name} codec, {self.sample_rate} Hz{tuned}",
+            "decode": f"{self.name} codec, {self.codec.sample_rate} Hz{tuned}",
+            **({"highs": f"copied from below, to {self.sample_rate} Hz"} if self.decoder.highs else {}),
             "software": provenance(),
         }
 
@@ -220,7 +220,7 @@ class Pipeline:
             seeds={role: dict(params.role_seeds).get(role, seed) for role in (*roles, MIX)},
             sampler=self.sampler(params),
             guidance=Guidance(1.0 if params.guidance_scale is None else params.guidance_scale, params.plan_guidance),
-            num_frames=self.codec.num_frames(round(plan.duration * self.sample_rate)),
+            num_frames=self.decoder.num_frames(plan.duration),
             frame_rate=self.codec.frame_rate,
             untold=RUNGS[params.rung],
             as_mix=params.as_mix,
@@ -248,7 +248,7 @@ class Pipeline:
         live = Live(self, Part(0, prompt, text, plan, score, tuple(self.roles(score, params)), prompt), params, seed)
         length = round(plan.duration * self.sample_rate)
         blocks = streaming.in_blocks(live.columns(), self.codec.context)
-        rows = streaming.cut(stems(self.codec, blocks, live.joined, live.told), length)
+        rows = streaming.cut(self.decoder.stream(blocks, live.joined, live.told), length)
         sound = mix_stream(rows, live.scenes, sample_rate=self.sample_rate)
 
         def facts() -> dict[str, Any]:
@@ -275,16 +275,9 @@ class Pipeline:
             )
         )
 
-    @torch.inference_mode()
     def decode(self, codes: Mapping[str, Tensor], duration: float, score: Score | None = None) -> dict[str, Waveform]:
         """Turn codes into stems of round(duration * sample_rate) samples; `score`: the notes that were told, if any."""
-        length, stems = round(duration * self.sample_rate), {}
-        for role, rows in codes.items():
-            told = sounding(self.codec, [role], lambda: [(0, score)]) if score else None
-            blocks = rows[None].to(self.codec.device).split(BLOCK, -1)
-            pieces = [piece[0].cpu().numpy() for piece in self.codec.decode_sounding(blocks, told)]
-            stems[role] = Waveform(np.concatenate(pieces, 1)[:, :length], self.sample_rate)
-        return stems
+        return self.decoder.decode(codes, duration, score)
 
     def _tracks(self, stems: Mapping[str, Waveform], score: Score) -> list[Track]:
         return [whole_band(score.tracks)] if MIX in stems else [t for t in score.tracks if t.role in stems]

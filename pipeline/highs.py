@@ -1,0 +1,83 @@
+"""The octave above a codec's band: what lies below it, copied upwards as loud as that lets expect.
+
+Nothing is predicted up there. Hi-hats, breath and strings go on upwards much as they are below, and no ear tells
+partials from one another at 15 kHz; so a copy with the right loudness in each moment does. Knows no model.
+
+    bins   ... 172 .... 214 .... 256 | 298 .... 340 .... 382 .... 424          TOP = 256, the codec's 12 kHz
+                 source: c        d  |    c'       d'       c''      d''       each as loud as four bands below tell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .blockwise import blockwise
+
+__all__ = ["BANDS", "HOP", "SIZE", "STEP", "STEPS", "TOP", "Highs", "band_levels", "spectrum_of"]
+
+SIZE, HOP = 512, 128  # samples of a window at the codec's rate, 21 ms at 24 kHz
+TOP = SIZE // 2  # the first bin above the codec's band
+STEP = 42  # bins of a band, 2 kHz; a copy is moved by two, which must be a multiple of SIZE / HOP to keep its phase
+STEPS = 4  # bands above, up to 19.9 kHz
+BANDS = tuple((TOP - STEP * number, TOP - STEP * (number - 1)) for number in (4, 3, 2, 1))  # those listened to
+REACH = 5 * HOP  # samples on either side that can change a sample: two windows overlap, and gains are smoothed
+FLOOR = 1e-10
+
+
+class Highs:
+    """Sound at a codec's rate -> sound at twice that rate, with a band above the codec's.
+
+    Args:
+        levels: group -> for each of the STEPS bands above, weights of the levels of BANDS in dB, and a constant. A role
+            that has no group of its own takes `other`.
+
+    Source: spectral band replication, Dietz et al. 2002, AES 112th convention, paper 5553; there an encoder tells the
+    loudness, here it is fitted (`python -m benchmarks.fit_highs`).
+    """
+
+    def __init__(self, levels: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        self.levels = {group: torch.tensor(rows, dtype=torch.float32) for group, rows in levels.items()}
+
+    @torch.inference_mode()
+    def extend(self, samples: np.ndarray, roles: Sequence[str]) -> np.ndarray:
+        """Sound of some roles, [R, n] float32 -> [R, 2 * n] at twice the rate."""
+        spectrum = spectrum_of(torch.from_numpy(np.ascontiguousarray(samples)))  # [R, TOP + 1, frames]
+        weights = torch.stack([self.levels.get(role, self.levels["other"]) for role in roles])
+        heard = band_levels(spectrum, BANDS)  # [R, bands, frames]
+        wanted = torch.einsum("rsb,rbt->rst", weights[..., :-1], heard) + weights[..., -1:]
+        given = heard[:, -2:].repeat(1, STEPS // 2, 1)
+        gain = 10 ** ((wanted - given).clamp(max=0.0) / 20)  # nothing above is louder than what it was copied from
+        gain = torch.nn.functional.avg_pool1d(gain, 3, 1, 1).repeat_interleave(STEP, 1)  # [R, bins, frames]
+        whole = spectrum.new_zeros(len(samples), SIZE + 1, spectrum.shape[-1])
+        whole[:, :TOP] = spectrum[:, :TOP]
+        whole[:, TOP : TOP + STEPS * STEP] = spectrum[:, TOP - 2 * STEP : TOP].repeat(1, STEPS // 2, 1) * gain
+        sound = torch.istft(
+            2 * whole, 2 * SIZE, 2 * HOP, window=torch.hann_window(2 * SIZE), length=2 * samples.shape[1]
+        )
+        extended: np.ndarray = sound.numpy()
+        return extended
+
+    def extend_blocks(self, blocks: Iterable[np.ndarray], roles: Sequence[str]) -> Iterator[np.ndarray]:
+        """As `extend`, of sound that arrives in blocks [R, n]; the pieces, joined, are the same."""
+
+        def pairs(excerpt: np.ndarray, _begin: int) -> np.ndarray:
+            return self.extend(excerpt, roles).reshape(len(roles), -1, 2)
+
+        for piece in blockwise(blocks, pairs, past=REACH, future=REACH, align=HOP):
+            yield piece.reshape(len(roles), -1)
+
+
+def band_levels(spectrum: Tensor, bands: Sequence[tuple[int, int]]) -> Tensor:
+    """Levels in dB of some bands of bins: [R, bins, frames] -> [R, bands, frames]."""
+    power = spectrum.real.square() + spectrum.imag.square()
+    return torch.stack([10 * (power[:, low:high].mean(1) + FLOOR).log10() for low, high in bands], 1)
+
+
+def spectrum_of(samples: Tensor, times: int = 1) -> Tensor:
+    """Windows of sound [R, n] -> [R, bins, frames]; `times` is that of the sound's rate over the codec's."""
+    window = torch.hann_window(SIZE * times)
+    return torch.stft(samples, SIZE * times, HOP * times, window=window, pad_mode="constant", return_complex=True)
