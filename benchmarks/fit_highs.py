@@ -1,8 +1,8 @@
 """Fit how loud the octave above a codec's band is, from what lies below it, and write it into a model's config.yaml.
 
-Usage: python -m benchmarks.fit_highs weights/etude [--pieces 3]; needs a SoundFont, a minute. Stems of composed pieces are
-rendered at twice the codec's rate. From the levels of what the codec makes of them at its own rate, those of the band
-above it follow by least squares, in dB, window by window.
+Usage: python -m benchmarks.fit_highs weights/etude [--pieces 3]; needs a SoundFont, a minute. Stems of composed pieces
+are rendered at twice the codec's rate. From the levels of what the codec makes of them at its own rate follow those of
+the band above it, by least squares, in dB, window by window.
 """
 
 from __future__ import annotations

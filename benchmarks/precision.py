@@ -53,7 +53,7 @@ class Piece:
 @torch.inference_mode()
 def compose(model: Any, count: int, seconds: float) -> list[Piece]:
     """Compose, render and encode `count` pieces."""
-    renderer, rng, pieces = Renderer(None, model.sample_rate), random.Random(HELD_OUT), list[Piece]()
+    renderer, rng, pieces = Renderer(None, model.codec.sample_rate), random.Random(HELD_OUT), list[Piece]()
     levels = model.executor.n_q
     while len(pieces) < count:
         plan = draw_plan(rng, (seconds, seconds))

@@ -59,7 +59,7 @@ def facts(planned: MusicalPlan, **more: Any) -> dict[str, Any]:
 @torch.inference_mode()
 def render_codec(out: Path, model: Any, count: int) -> None:
     """Round trips of held-out stems, all levels and those that the network predicts, mixed as the originals are."""
-    codec, rate = model.codec, model.sample_rate
+    codec, rate = model.codec, model.codec.sample_rate
     for font, path in FONTS.items():
         renderer, rng = Renderer(path, rate), random.Random(HELD_OUT + font)
         distance, truth = [], {}
@@ -93,7 +93,7 @@ def render_codes(out: Path, model: Any, count: int) -> None:
     """Which codes held-out stems need. Many clips: 16 of them hold a few instruments, and leave a quarter unused."""
     codec = model.codec
     for font, path in FONTS.items():
-        renderer, rng = Renderer(path, model.sample_rate), random.Random(HELD_OUT + font)
+        renderer, rng = Renderer(path, model.codec.sample_rate), random.Random(HELD_OUT + font)
         seen = torch.zeros(codec.n_q, codec.card)
         for number in range(count):
             plan = draw_plan(rng, style_names()[number % len(style_names())], SECONDS)

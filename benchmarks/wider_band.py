@@ -1,4 +1,4 @@
-"""What a codec of a wider band would cost and what there is to gain, before anybody trains one.
+"""What a codec of a wider band would cost, what there is to gain, and how much of that copied highs give back.
 
 Usage: python -m benchmarks.wider_band cost, on an idle machine, a minute; or gain [--pieces 4], which needs a SoundFont
 and ViSQOL (gen-audio[eval]), ten minutes. Both print a Markdown table.
@@ -30,6 +30,7 @@ from gen_audio.evaluation.originals import LOUDNESS
 from gen_audio.evaluation.protocol import held_out_plan
 from gen_audio.evaluation.reconstruction import log_mel_distance
 from gen_audio.pipeline.checkpoint import pack
+from gen_audio.pipeline.decoder import Decoder
 from gen_audio.pipeline.mixer import mix_plan
 from torch import Tensor
 
@@ -104,6 +105,7 @@ class Gain:
     def __init__(self) -> None:
         self.renderer, self.judge = Renderer(None, WIDE), Visqol()
         model = load("etude")
+        self.decoder: Decoder = model.decoder
         self.codec, self.levels = model.codec, model.performer.lm.n_q
 
     def of_piece(self, style: str, number: int) -> list[float]:
@@ -121,20 +123,25 @@ class Gain:
         stems = {role: sound.mean(0, keepdims=True) for role, sound in self.renderer.render(score).items()}
         original = mixed(stems)
         narrow, wider = (cut(original, rate) for rate in NARROW)
-        coded = cut(mixed({role: self.through_codec(sound) for role, sound in stems.items()}), OURS)
-        pairs = [(original, narrow), (original, wider), (original, coded), (narrow, coded)]
+        codes = {role: self.encode(sound) for role, sound in stems.items()}
+        sounds = {role: self.decode(rows)[:, : stems[role].shape[1]] for role, rows in codes.items()}
+        coded = cut(mixed(sounds), OURS)
+        played = mixed({role: sound.samples for role, sound in self.decoder.decode(codes, SECONDS, score).items()})
+        pairs = [(original, narrow), (original, wider), (original, coded), (narrow, coded), (original, played)]
         return [
             *(share_above(original, rate / 2) for rate in NARROW),
             *(value for pair in pairs for value in self.compare(*pair)),
         ]
 
     @torch.inference_mode()
-    def through_codec(self, stem: np.ndarray) -> np.ndarray:
-        """A stem [1, L] of the full band through the codec at its own rate, with the levels that are played."""
-        sound = Waveform(stem, WIDE).resample(OURS).samples
-        codes = self.codec.encode(torch.from_numpy(sound)[None], self.levels)
-        again = self.codec.decode(codes)[0, :, : sound.shape[1]].numpy()
-        return Waveform(again, OURS).resample(WIDE).samples[:, : stem.shape[1]]
+    def encode(self, stem: np.ndarray) -> Tensor:
+        """A stem [1, L] of the full band as codes [K, T] at the codec's own rate, with the levels that are played."""
+        return self.codec.encode(torch.from_numpy(Waveform(stem, WIDE).resample(OURS).samples)[None], self.levels)[0]
+
+    @torch.inference_mode()
+    def decode(self, codes: Tensor) -> np.ndarray:
+        """What the codec alone makes of them."""
+        return Waveform(self.codec.decode(codes[None])[0].numpy(), OURS).resample(WIDE).samples
 
     def compare(self, one: Waveform, other: Waveform) -> tuple[float, float]:
         """ViSQOL and log-mel distance in nats."""
@@ -158,7 +165,7 @@ def gain(pieces: int) -> Iterator[str]:
     yield from heading(
         "style",
         "energy above 12 / 16 kHz, dB",
-        "ViSQOL of the original cut at 12 kHz / at 16 kHz / of the codec / of the codec against the first",
+        "ViSQOL of the original cut at 12 kHz / at 16 kHz / of the codec / of the codec against the first / as played",
         "log-mel distance, nats, likewise",
     )
     ours, every = Gain(), []

@@ -113,6 +113,10 @@ class MusicGen(Pipeline):
         )
 
     @property
+    def sample_rate(self) -> int:
+        return self.codec.sample_rate
+
+    @property
     def _hears(self) -> str:
         return "words alone" if self.parts.melody is None else "words and a melody"
 

@@ -37,7 +37,7 @@ def test_embedded_weights_are_whole_and_small() -> None:
 
 def test_length_is_exact_and_sound_is_sound(piece: Any) -> None:
     samples = piece.waveform.samples
-    assert samples.shape == (2, 3 * 24000)
+    assert samples.shape == (2, 3 * 48000)
     assert np.isfinite(samples).all() and np.abs(samples).max() <= 1
     assert piece.waveform.loudness() == pytest.approx(-16.0, abs=0.5)
 
