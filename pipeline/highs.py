@@ -45,6 +45,13 @@ class Highs:
     @torch.inference_mode()
     def extend(self, samples: np.ndarray, roles: Sequence[str]) -> np.ndarray:
         """Sound of some roles, [R, n] float32 -> [R, 2 * n] at twice the rate."""
+        extended = np.zeros((len(roles), 2 * samples.shape[1]), np.float32)
+        heard = [row for row in range(len(roles)) if samples[row].any()]
+        if heard:
+            extended[heard] = self._extend(samples[heard], [roles[row] for row in heard])
+        return extended
+
+    def _extend(self, samples: np.ndarray, roles: Sequence[str]) -> np.ndarray:
         spectrum = spectrum_of(torch.from_numpy(np.ascontiguousarray(samples)))  # [R, TOP + 1, frames]
         weights = torch.stack([self.levels.get(role, self.levels["other"]) for role in roles])
         heard = band_levels(spectrum, BANDS)  # [R, bands, frames]
@@ -55,11 +62,7 @@ class Highs:
         whole = spectrum.new_zeros(len(samples), SIZE + 1, spectrum.shape[-1])
         whole[:, :TOP] = spectrum[:, :TOP]
         whole[:, TOP : TOP + STEPS * STEP] = spectrum[:, TOP - 2 * STEP : TOP].repeat(1, STEPS // 2, 1) * gain
-        sound = torch.istft(
-            2 * whole, 2 * SIZE, 2 * HOP, window=torch.hann_window(2 * SIZE), length=2 * samples.shape[1]
-        )
-        extended: np.ndarray = sound.numpy()
-        return extended
+        return _overlap_add(whole, 2 * samples.shape[1])
 
     def extend_blocks(self, blocks: Iterable[np.ndarray], roles: Sequence[str]) -> Iterator[np.ndarray]:
         """As `extend`, of sound that arrives in blocks [R, n]; the pieces, joined, are the same."""
@@ -75,6 +78,21 @@ def band_levels(spectrum: Tensor, bands: Sequence[tuple[int, int]]) -> Tensor:
     """Levels in dB of some bands of bins: [R, bins, frames] -> [R, bands, frames]."""
     power = spectrum.real.square() + spectrum.imag.square()
     return torch.stack([10 * (power[:, low:high].mean(1) + FLOOR).log10() for low, high in bands], 1)
+
+
+def _overlap_add(spectrum: Tensor, length: int) -> np.ndarray:
+    """The inverse of `spectrum_of` at twice the rate, [R, bins, frames] -> [R, length]; faster than istft."""
+    window, hop, parts = torch.hann_window(2 * SIZE), 2 * HOP, SIZE // HOP
+    frames = torch.fft.irfft(2 * spectrum.transpose(1, 2), 2 * SIZE) * window  # [R, frames, 2 * SIZE]
+    squares = window.square().expand(1, frames.shape[1], -1)
+    sound, share = (frames.new_zeros(x.shape[0], x.shape[1] + parts - 1, hop) for x in (frames, squares))
+    for part in range(parts):
+        piece = slice(part, part + frames.shape[1])
+        sound[:, piece] += frames[..., part * hop : (part + 1) * hop]
+        share[:, piece] += squares[..., part * hop : (part + 1) * hop]
+    inner = slice(SIZE, SIZE + length)  # windows are centred, so the first begins before the sound
+    added: np.ndarray = (sound.flatten(1)[:, inner] / share.flatten(1)[:, inner]).numpy()
+    return added
 
 
 def spectrum_of(samples: Tensor, times: int = 1) -> Tensor:
