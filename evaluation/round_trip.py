@@ -14,7 +14,7 @@ from .takes import Take
 __all__ = ["codec_measures"]
 
 GROUP = "codec"
-PLAYED = "the levels that are played; the decoder is told the notes"
+PLAYED = "as the model decodes: with its levels, and told the notes if they are"
 Facts = Mapping[str, Any]
 Comparison = Callable[[Take, Facts], float | bool | None]  # of a take's original with what was heard of its round trip
 

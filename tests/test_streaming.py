@@ -18,6 +18,7 @@ import torch
 from gen_audio.composition.score import Track
 from gen_audio.composition.style import load_style, style_names
 from gen_audio.errors import ConfigError
+from gen_audio.pipeline import mixer
 from gen_audio.pipeline.cli import run
 from gen_audio.pipeline.live import Live
 from gen_audio.pipeline.mixer import Scene, mix, mix_stream
@@ -34,7 +35,9 @@ def etude() -> Pipeline:
 
 
 @pytest.mark.parametrize(("style", "treble_db"), [*((style, 0.0) for style in style_names()), ("lofi", 5.0)])
-def test_a_mix_made_block_by_block_is_the_whole_mix(style: str, treble_db: float) -> None:
+def test_a_mix_made_block_by_block_is_the_whole_mix(
+    style: str, treble_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     effects = {**load_style(style).effects, "treble_db": treble_db, "fade_out": 0.5, "ends_at": 8.0}
     rng = np.random.default_rng(0)
     swell = 1 + np.sin(np.arange(8 * RATE + 777) / 9000)
@@ -47,6 +50,8 @@ def test_a_mix_made_block_by_block_is_the_whole_mix(style: str, treble_db: float
     pieces = list(mix_stream(blocks, lambda: [scene], sample_rate=RATE))
     assert len(pieces) >= 4
     np.testing.assert_allclose(np.concatenate(pieces, 1), whole, atol=2e-6)
+    monkeypatch.setattr(mixer, "BLOCK", 1.5)  # as a long piece is finished
+    np.testing.assert_allclose(mix(rows, TRACKS, effects, sample_rate=RATE, seed=5), whole, atol=2e-6)
 
 
 def test_treble_is_raised_above_two_kilohertz_and_nowhere_else() -> None:
