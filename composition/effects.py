@@ -15,6 +15,7 @@ from ..audio import limit
 __all__ = ["Reverb", "drive", "high_shelf", "limiter", "low_pass", "reach", "tape", "vinyl", "widen"]
 
 BLOCK = 1 << 13  # samples that an FFT takes at least, where there are as many; a short one stays in the cache
+AUDIBLE = 12000.0  # Hz that a reverb's level is measured over, at any rate
 ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than the lows
     "room": (0.008, 0.9, 0.5),
     "hall": (0.025, 1.0, 0.35),
@@ -58,7 +59,7 @@ def convolve(sound: np.ndarray, impulse: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _impulse(kind: str, seconds: float, sample_rate: int, seed: int) -> np.ndarray:
-    """Decaying noise [2, M] with darker late reflections; unit energy in each channel."""
+    """Decaying noise [2, M] with darker late reflections; its `level` is the mean gain of frequencies below AUDIBLE."""
     delay, level, brightness = ROOMS[kind]
     count = max(1, round(seconds * sample_rate))
     rng = np.random.default_rng(seed)
@@ -68,7 +69,9 @@ def _impulse(kind: str, seconds: float, sample_rate: int, seed: int) -> np.ndarr
     dark = _one_pole(noise, 1500.0, sample_rate) * 10 ** (-3 * time / seconds) * 3.0
     early = np.minimum(1.0, time / 0.004)
     tail = (bright + dark) * early
-    tail *= level / np.sqrt(np.square(tail).sum(1, keepdims=True))
+    # not of all frequencies: at a higher rate there are more bright ones, and the dark ones would be the louder for it
+    power = np.square(np.abs(np.fft.rfft(tail, axis=1)))[:, np.fft.rfftfreq(count, 1 / sample_rate) <= AUDIBLE]
+    tail *= level / np.sqrt(power.mean(1, keepdims=True))
     return np.concatenate([np.zeros((2, round(delay * sample_rate))), tail], 1).astype(np.float32)
 
 
@@ -101,15 +104,20 @@ class Reverb:
         return not np.abs(self.convolver.ringing).max(initial=0.0) > 1e-7
 
 
-def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float, taps: int = 127) -> np.ndarray:
+def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float) -> np.ndarray:
     """Linear-phase low-pass by a windowed sinc, its delay taken out; -6 dB at `cutoff_hz`."""
     if cutoff_hz >= sample_rate / 2:
         return sound
-    place = np.arange(taps) - taps // 2
-    kernel = np.sinc(2 * cutoff_hz / sample_rate * place) * np.hanning(taps + 2)[1:-1]
+    half = _half(sample_rate)
+    kernel = np.sinc(2 * cutoff_hz / sample_rate * np.arange(-half, half + 1)) * np.hanning(2 * half + 3)[1:-1]
     kernel = (kernel / kernel.sum()).astype(np.float32)
-    padded = np.pad(sound, ((0, 0), (0, taps // 2)))
-    return convolve(padded, np.tile(kernel, (sound.shape[0], 1)))[:, taps // 2 :]
+    padded = np.pad(sound, ((0, 0), (0, half)))
+    return convolve(padded, np.tile(kernel, (sound.shape[0], 1)))[:, half:]
+
+
+def _half(sample_rate: int) -> int:
+    """Samples that a low-pass hears on either side: 2.6 ms, so that it is as steep at every rate."""
+    return max(63, round(63 * sample_rate / 24000))
 
 
 def high_shelf(sound: np.ndarray, *, sample_rate: int, corner_hz: float, gain_db: float) -> np.ndarray:
@@ -188,7 +196,7 @@ def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
 
 def reach(sample_rate: int) -> tuple[int, int]:
     """How many samples before and after a sample can change what all effects but the reverb make of it."""
-    filters = 5 * 64  # low-passes, one behind the other
+    filters = 5 * (_half(sample_rate) + 1)  # low-passes, one behind the other
     return math.ceil(0.1 * sample_rate) + filters, math.ceil(0.02 * sample_rate) + filters  # mostly the limiter's
 
 
