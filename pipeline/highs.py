@@ -9,6 +9,7 @@ partials from one another at 15 kHz; so a copy with the right loudness in each m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,12 +20,12 @@ from .blockwise import blockwise
 
 __all__ = ["BANDS", "HOP", "SIZE", "STEP", "STEPS", "TOP", "Highs", "band_levels", "spectrum_of"]
 
-SIZE, HOP = 512, 128  # samples of a window at the codec's rate, 21 ms at 24 kHz
+SIZE, HOP = 512, 256  # samples of a window at the codec's rate, 21 ms at 24 kHz, and to the next
 TOP = SIZE // 2  # the first bin above the codec's band
 STEP = 42  # bins of a band, 2 kHz; a copy is moved by two, which must be a multiple of SIZE / HOP to keep its phase
 STEPS = 4  # bands above, up to 19.9 kHz
 BANDS = tuple((TOP - STEP * number, TOP - STEP * (number - 1)) for number in (4, 3, 2, 1))  # those listened to
-REACH = 5 * HOP  # samples on either side that can change a sample: two windows overlap, and gains are smoothed
+REACH = SIZE  # samples on either side that can change a sample: windows half as far away hear half as far
 FLOOR = 1e-10
 
 
@@ -58,7 +59,7 @@ class Highs:
         wanted = torch.einsum("rsb,rbt->rst", weights[..., :-1], heard) + weights[..., -1:]
         given = heard[:, -2:].repeat(1, STEPS // 2, 1)
         gain = 10 ** ((wanted - given).clamp(max=0.0) / 20)  # nothing above is louder than what it was copied from
-        gain = torch.nn.functional.avg_pool1d(gain, 3, 1, 1).repeat_interleave(STEP, 1)  # [R, bins, frames]
+        gain = gain.repeat_interleave(STEP, 1)  # [R, bins, frames]
         whole = spectrum.new_zeros(len(samples), SIZE + 1, spectrum.shape[-1])
         whole[:, :TOP] = spectrum[:, :TOP]
         whole[:, TOP : TOP + STEPS * STEP] = spectrum[:, TOP - 2 * STEP : TOP].repeat(1, STEPS // 2, 1) * gain
@@ -82,20 +83,20 @@ def band_levels(spectrum: Tensor, bands: Sequence[tuple[int, int]]) -> Tensor:
 
 def _overlap_add(spectrum: Tensor, length: int) -> np.ndarray:
     """The inverse of `spectrum_of` at twice the rate, [R, bins, frames] -> [R, length]; faster than istft."""
-    window, hop, parts = torch.hann_window(2 * SIZE), 2 * HOP, SIZE // HOP
-    frames = torch.fft.irfft(2 * spectrum.transpose(1, 2), 2 * SIZE) * window  # [R, frames, 2 * SIZE]
-    squares = window.square().expand(1, frames.shape[1], -1)
-    sound, share = (frames.new_zeros(x.shape[0], x.shape[1] + parts - 1, hop) for x in (frames, squares))
-    for part in range(parts):
-        piece = slice(part, part + frames.shape[1])
-        sound[:, piece] += frames[..., part * hop : (part + 1) * hop]
-        share[:, piece] += squares[..., part * hop : (part + 1) * hop]
-    inner = slice(SIZE, SIZE + length)  # windows are centred, so the first begins before the sound
-    added: np.ndarray = (sound.flatten(1)[:, inner] / share.flatten(1)[:, inner]).numpy()
+    frames = torch.fft.irfft(2 * spectrum.transpose(1, 2), 2 * SIZE) * _window(2)  # [R, frames, 2 * SIZE]
+    first, second = frames.split(SIZE, 2)  # halves; the second of a window sounds with the first of the next
+    sound = second[:, :-1] + first[:, 1:]
+    added: np.ndarray = sound.flatten(1)[:, :length].numpy()  # windows are centred: the first begins before the sound
     return added
 
 
 def spectrum_of(samples: Tensor, times: int = 1) -> Tensor:
     """Windows of sound [R, n] -> [R, bins, frames]; `times` is that of the sound's rate over the codec's."""
-    window = torch.hann_window(SIZE * times)
-    return torch.stft(samples, SIZE * times, HOP * times, window=window, pad_mode="constant", return_complex=True)
+    padded = torch.nn.functional.pad(samples, (HOP * times, 2 * HOP * times - samples.shape[-1] % (HOP * times)))
+    return torch.fft.rfft(padded.unfold(-1, SIZE * times, HOP * times) * _window(times)).transpose(1, 2)
+
+
+@functools.cache
+def _window(times: int) -> Tensor:
+    """Squared, two of them half a window apart sum to one."""
+    return torch.hann_window(SIZE * times).sqrt()
