@@ -155,17 +155,23 @@ class Waveform:
 
         Sound shorter than 0.4 s, the block of the standard, is measured as if it were repeated.
 
-        Source: ITU-R BS.1770-4, by torchaudio.
+        Source: ITU-R BS.1770-4; of more than two channels by torchaudio, which weighs those behind.
         """
         if self.peak < 1e-5:
             return float("-inf")
-        import torch
-        import torchaudio.functional
-
         samples = self.samples
         needed = int(2 * SHORTEST_BLOCK * self.sample_rate)
         if samples.shape[1] < needed:
             samples = np.tile(samples, -(-needed // samples.shape[1]))
+        if self.channels <= 2:
+            from .loudness import LoudnessMeter
+
+            meter = LoudnessMeter(self.sample_rate)
+            meter.add(samples)
+            return meter.lufs
+        import torch
+        import torchaudio.functional
+
         value = float(torchaudio.functional.loudness(torch.from_numpy(samples[:5]), self.sample_rate))
         return value if np.isfinite(value) else float("-inf")
 

@@ -11,6 +11,8 @@ import gen_audio
 import numpy as np
 import pytest
 import soundfile
+import torch
+import torchaudio
 from gen_audio.audio import Waveform, limit
 from gen_audio.errors import AudioError, ConfigError
 from gen_audio.loudness import LoudnessMeter
@@ -28,13 +30,14 @@ def noise(seconds: float, rate: int, channels: int = 2, level: float = 0.1) -> n
     return (rng.standard_normal((channels, len(swell))) * level * swell).astype(np.float32)
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(24000, 2), (32000, 1), (8000, 2)])
-def test_the_meter_reads_what_the_whole_sound_measures(rate: int, channels: int) -> None:
+@pytest.mark.parametrize(("rate", "channels"), [(24000, 2), (32000, 1), (8000, 2), (44100, 1), (48000, 2)])
+def test_the_meter_reads_what_torchaudio_measures_of_the_whole(rate: int, channels: int) -> None:
     samples = noise(9.3, rate, channels)
     meter = LoudnessMeter(rate)
     for block in np.split(samples, [100, 5000, 3 * rate, 7 * rate + 1], 1):
         meter.add(block)
-    assert meter.lufs == pytest.approx(Waveform(samples, rate).loudness(), abs=0.01)
+    theirs = float(torchaudio.functional.loudness(torch.from_numpy(samples), rate))
+    assert meter.lufs == pytest.approx(theirs, abs=0.01) == pytest.approx(Waveform(samples, rate).loudness(), abs=0.01)
     assert meter.peak == pytest.approx(np.abs(samples).max())
 
 
