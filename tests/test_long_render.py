@@ -37,7 +37,8 @@ def test_the_meter_reads_what_torchaudio_measures_of_the_whole(rate: int, channe
     for block in np.split(samples, [100, 5000, 3 * rate, 7 * rate + 1], 1):
         meter.add(block)
     theirs = float(torchaudio.functional.loudness(torch.from_numpy(samples), rate))
-    assert meter.lufs == pytest.approx(theirs, abs=0.01) == pytest.approx(Waveform(samples, rate).loudness(), abs=0.01)
+    assert meter.lufs == pytest.approx(theirs, abs=0.01)
+    assert Waveform(samples, rate).loudness() == pytest.approx(theirs, abs=0.01)
     assert meter.peak == pytest.approx(np.abs(samples).max())
 
 
