@@ -39,8 +39,7 @@ HEAD = """# Gallery
 Eight prompts, seed {seed} of each, {seconds:.0f} s, nothing chosen and nothing left out. Written by
 `python benchmarks/gallery.py docs/gallery`; each is `gen-audio "PROMPT" --seed {seed} --duration {seconds:.0f}`. In the
 pictures, above: the network; below: the composed original, which is the same plan played by the SoundFont. What was
-heard is what `gen-audio inspect` finds in the sound of the network. Played with `OMP_NUM_THREADS=1`: another number of
-threads rounds differently, and draws other codes from the same plan.
+heard is what `gen-audio inspect` finds in the sound of the network.
 """
 
 

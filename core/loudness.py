@@ -19,7 +19,7 @@ class LoudnessMeter:
     """Feed it [C, n] blocks; `lufs` is the integrated loudness of all of them.
 
     Source: ITU-R BS.1770-4, for mono and stereo. Filters and result are those of torchaudio, to 0.01 LU; it filters by
-    spectrum, which is ten times as fast.
+    spectrum, which is four times as fast.
     """
 
     def __init__(self, sample_rate: int) -> None:
