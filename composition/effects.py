@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from ..audio import limit
+from .convolution import Convolver, convolve
 
 __all__ = ["Reverb", "drive", "high_shelf", "limiter", "low_pass", "reach", "tape", "vinyl", "widen"]
 
-BLOCK = 1 << 13  # samples that an FFT takes at least, where there are as many; a short one stays in the cache
-AUDIBLE = 12000.0  # Hz that a reverb's level is measured over, at any rate
+NOISE_RATE = 24000  # Hz that noise is drawn at; below half of it, it is the same at every sample rate
+DARK_HZ = 1500.0  # above which a reverb's late reflections lose 6 dB an octave
 ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than the lows
     "room": (0.008, 0.9, 0.5),
     "hall": (0.025, 1.0, 0.35),
@@ -23,63 +25,33 @@ ROOMS = {  # pre-delay in seconds, level, how much sooner the highs decay than t
 }
 
 
-class Convolver:
-    """Convolution with an impulse response [C, M] of sound that comes piece by piece; what still rings is kept."""
-
-    def __init__(self, impulse: np.ndarray) -> None:
-        self.impulse = impulse
-        self.ringing = np.zeros((impulse.shape[0], impulse.shape[1] - 1), np.float32)
-        self.spectra: dict[int, np.ndarray] = {}  # of the impulse response, by the size of the FFT
-
-    def __call__(self, sound: np.ndarray) -> np.ndarray:
-        """Return the next [C, n] samples for those of `sound`, by overlap-add."""
-        tail, length = self.impulse.shape[1], sound.shape[1]
-        size = 1 << (tail + min(length, max(3 * tail, BLOCK)) - 2).bit_length()
-        step = size - tail + 1
-        result = np.empty((sound.shape[0], length), np.float32)
-        for start in range(0, length, step):
-            result[:, start : start + step] = self._add(sound[:, start : start + step], size)
-        return result
-
-    def _add(self, block: np.ndarray, size: int) -> np.ndarray:
-        if size not in self.spectra:
-            self.spectra[size] = np.fft.rfft(self.impulse, size)
-        length, rest = block.shape[1], self.ringing.shape[1]
-        out = np.fft.irfft(np.fft.rfft(block, size) * self.spectra[size], size)[:, : length + rest]
-        out = out.astype(np.float32, copy=False)
-        out[:, :rest] += self.ringing
-        self.ringing = out[:, length:].copy()
-        return out[:, :length]
-
-
-def convolve(sound: np.ndarray, impulse: np.ndarray) -> np.ndarray:
-    """Convolve [C, L] with [C, M] and keep the first L samples."""
-    return Convolver(impulse)(sound)
-
-
 @functools.lru_cache(maxsize=8)
 def _impulse(kind: str, seconds: float, sample_rate: int, seed: int) -> np.ndarray:
-    """Decaying noise [2, M] with darker late reflections; its `level` is the mean gain of frequencies below AUDIBLE."""
+    """Decaying noise [2, M] with darker late reflections; its `level` is the mean gain below half of NOISE_RATE.
+
+    Below that it is the same reverb at every rate.
+    """
     delay, level, brightness = ROOMS[kind]
+    noise = _noise(seconds, sample_rate, seed)  # [2, bins]
+    hz = np.arange(noise.shape[1]) / seconds
     count = max(1, round(seconds * sample_rate))
-    rng = np.random.default_rng(seed)
     time = np.arange(count) / sample_rate
-    noise = rng.standard_normal((2, count))
-    bright = noise * 10 ** (-3 * time / (seconds * brightness))  # 60 dB down after the reverb time
-    dark = _one_pole(noise, 1500.0, sample_rate) * 10 ** (-3 * time / seconds) * 3.0
+    bright = np.fft.irfft(noise, count) * 10 ** (-3 * time / (seconds * brightness))  # 60 dB down after the reverb time
+    dark = np.fft.irfft(noise / (1 + 1j * hz / DARK_HZ), count) * 10 ** (-3 * time / seconds) * 3.0
     early = np.minimum(1.0, time / 0.004)
     tail = (bright + dark) * early
-    # not of all frequencies: at a higher rate there are more bright ones, and the dark ones would be the louder for it
-    power = np.square(np.abs(np.fft.rfft(tail, axis=1)))[:, np.fft.rfftfreq(count, 1 / sample_rate) <= AUDIBLE]
-    tail *= level / np.sqrt(power.mean(1, keepdims=True))
+    gains = np.square(np.abs(np.fft.rfft(tail, axis=1)[:, hz <= NOISE_RATE / 2]))
+    tail *= level / np.sqrt(gains.mean(1, keepdims=True))
     return np.concatenate([np.zeros((2, round(delay * sample_rate))), tail], 1).astype(np.float32)
 
 
-def _one_pole(sound: np.ndarray, cutoff_hz: float, sample_rate: int) -> np.ndarray:
-    """First-order low-pass, as a convolution with its impulse response."""
-    a = np.exp(-2 * np.pi * cutoff_hz / sample_rate)
-    response = (1 - a) * a ** np.arange(min(sample_rate // 4, 2048))
-    return convolve(sound, np.tile(response.astype(np.float32), (sound.shape[0], 1)))
+def _noise(seconds: float, sample_rate: int, seed: int) -> np.ndarray:
+    """Spectrum of white noise that lasts so long, [2, bins] from 0 Hz to half the sample rate."""
+    rng = np.random.default_rng(seed)
+    low = np.fft.rfft(rng.standard_normal((2, max(1, round(seconds * NOISE_RATE)))))
+    bins = max(1, round(seconds * sample_rate)) // 2 + 1
+    above = rng.standard_normal((2, 2, max(0, bins - low.shape[1]))) * np.sqrt(seconds * NOISE_RATE / 2)
+    return np.concatenate([low, above[0] + 1j * above[1]], 1)[:, :bins]
 
 
 class Reverb:
@@ -142,19 +114,31 @@ def tape(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, s
     if not amount:
         return sound
     length = sound.shape[1]
-    rng = np.random.default_rng([seed % 2**32, 1])
-    index = np.arange(start, start + length)
-    time = index / sample_rate
-    wow = np.sin(2 * np.pi * (0.55 * time + rng.random())) * 0.0011  # seconds of delay
-    flutter = np.sin(2 * np.pi * (6.3 * time + rng.random())) * 0.00006
-    source = index - (wow + flutter + 0.0012) * amount * sample_rate - start
-    source = np.clip(source, 0, length - 1)
+    lag = slowly(lambda time: _lag(time, seed), sample_rate=sample_rate, start=start, length=length)
+    source = np.clip(np.arange(length) - lag * (amount * sample_rate), 0, length - 1)
     whole = source.astype(np.int64)
     share = (source - whole).astype(np.float32)
     after = np.minimum(whole + 1, length - 1)
-    moved = sound[:, whole] * (1 - share) + sound[:, after] * share
+    moved = np.take(sound, whole, 1) * (1 - share) + np.take(sound, after, 1) * share
     saturated = np.tanh(moved * np.float32(1 + amount)) / np.float32(1 + 0.8 * amount)
     return high_shelf(saturated, sample_rate=sample_rate, corner_hz=5000.0, gain_db=-6.0 * amount)
+
+
+def _lag(time: np.ndarray, seed: int) -> np.ndarray:
+    """Seconds by which a tape that runs unevenly is late."""
+    rng = np.random.default_rng([seed % 2**32, 1])
+    wow = np.sin(2 * np.pi * (0.55 * time + rng.random())) * 0.0011
+    flutter = np.sin(2 * np.pi * (6.3 * time + rng.random())) * 0.00006
+    lag: np.ndarray = wow + flutter + 0.0012
+    return lag
+
+
+def slowly(curve: Callable[[np.ndarray], np.ndarray], *, sample_rate: int, start: int, length: int) -> np.ndarray:
+    """What a slow curve of the time in seconds is at `length` samples from `start` on: lines between every 64th."""
+    first = start // 64
+    points = curve(np.arange(first, (start + length) // 64 + 2) * (64 / sample_rate))
+    lines = points[:-1, None] + np.diff(points)[:, None] * (np.arange(64) / 64)
+    return lines.ravel()[start - first * 64 :][:length]
 
 
 def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, start: int = 0) -> np.ndarray:
@@ -167,18 +151,23 @@ def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, 
     offset = start - first * sample_rate
     surface = np.concatenate(noise)[None, offset : offset + length]
     surface = low_pass(surface, sample_rate=sample_rate, cutoff_hz=7000.0)
-    rumble = np.float32(0.001) * np.sin(2 * np.pi * 33.3 / 60 * 30 * np.arange(start, start + length) / sample_rate)
-    return (sound + (surface + rumble) * np.float32(amount)).astype(np.float32)
+    rumble = slowly(
+        lambda time: 0.001 * np.sin(np.pi * 33.3 * time), sample_rate=sample_rate, start=start, length=length
+    )
+    return sound + (surface + rumble.astype(np.float32)) * np.float32(amount)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _surface(sample_rate: int, clicks_a_second: float, seed: int, second: int) -> np.ndarray:
-    """Clicks and hiss of one second of a record."""
+    """Clicks and hiss of one second of a record; as loud at every rate, once they are low-passed."""
     rng = np.random.default_rng([seed % 2**32, 2, second])
     count = rng.poisson(clicks_a_second)
-    clicks = np.zeros(sample_rate, np.float32)
-    np.add.at(clicks, rng.integers(0, sample_rate, count), rng.laplace(0, 0.02, count).astype(np.float32))
-    return clicks * 3 + rng.standard_normal(sample_rate).astype(np.float32) * np.float32(0.0007)
+    surface = np.zeros(NOISE_RATE, np.float32)
+    np.add.at(surface, rng.integers(0, NOISE_RATE, count), 3 * rng.laplace(0, 0.02, count).astype(np.float32))
+    surface += rng.standard_normal(NOISE_RATE).astype(np.float32) * np.float32(0.0007)
+    place = np.arange(NOISE_RATE) * sample_rate // NOISE_RATE  # at a higher rate, zeros come between
+    spread = np.bincount(place, surface * np.float32(sample_rate / NOISE_RATE), sample_rate)
+    return spread.astype(np.float32)
 
 
 def widen(sound: np.ndarray, *, sample_rate: int, amount: float) -> np.ndarray:
@@ -205,9 +194,11 @@ def fade_out(sound: np.ndarray, *, sample_rate: int, seconds: float, end: float,
 
     Half a period of a cosine, so that neither end of the fade is heard as an edge.
     """
-    left = end * sample_rate - np.arange(start, start + sound.shape[1])
+    begin = int(np.clip((end - seconds) * sample_rate - start, 0, sound.shape[1]))
+    left = end * sample_rate - np.arange(start + begin, start + sound.shape[1])
     share = np.clip(left / (seconds * sample_rate), 0, 1)
-    return sound * (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
+    faded = sound[:, begin:] * (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
+    return np.concatenate([sound[:, :begin], faded], 1)
 
 
 def limiter(sound: np.ndarray, *, sample_rate: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import Tensor
 from .. import registry
 from ..conditioning.attributes import AttributeHeads
 from ..errors import CheckpointError
+from ..memory import keep_freed
 from ..models import int8
 from ..models.native.programs import Packer
 from . import checkpoint, hub
@@ -61,6 +62,7 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors
     # of the file are gone, which would leave a hole of 40 MiB.
     pipeline.embed("music")
+    keep_freed()
     return pipeline
 
 

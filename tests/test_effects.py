@@ -11,6 +11,7 @@ import pytest
 import yaml
 from gen_audio.audio import Waveform
 from gen_audio.composition.arranger import arrange
+from gen_audio.composition.convolution import Convolver
 from gen_audio.composition.echoes import Chorus, Delay
 from gen_audio.composition.effect_choice import DRY, EFFECTS, draw_effects, read_effects
 from gen_audio.composition.manner import style_of
@@ -189,6 +190,37 @@ def test_every_effect_is_heard() -> None:
     assert np.abs(mixed(plan, {**DRY, "reverb": "plate"}) - mixed(plan, hall)).max() > 0.01
 
 
+def resampled(stem: np.ndarray, rate: int, highest: float) -> np.ndarray:
+    """A stem [1, L] at RATE without what lies above `highest` -> at another rate."""
+    spectrum, length = np.fft.rfft(stem), stem.shape[1] * rate // RATE
+    bins = round(highest * stem.shape[1] / RATE)
+    whole = np.zeros((1, length // 2 + 1), complex)
+    whole[:, :bins] = spectrum[:, :bins] * 0.3 * rate / RATE  # softly, so that no limiter is at work
+    return np.fft.irfft(whole, length).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [32000, 48000])
+@pytest.mark.parametrize("name", [*sorted(set(DRY) - {"reverb"}), "room", "hall", "plate"])
+def test_effects_do_the_same_at_every_sample_rate(name: str, rate: int) -> None:
+    plan = planned("pop", 1)
+    stems, tracks = played(plan), arrange(plan).tracks
+    value = 2000.0 if name == "lowpass_hz" else EFFECTS.get(name, (0, 0))[1]
+    wet = {"reverb": name} if name in ("room", "hall", "plate") else {name: value, "delay_seconds": 0.3}
+    below = round(8000 * plan.duration)  # bins
+
+    def spectrum(rate: int, **effects: Any) -> np.ndarray:
+        parts = {role: resampled(stem, rate, 9000.0) for role, stem in stems.items()}
+        return np.fft.rfft(mix(parts, tracks, {**DRY, **effects}, sample_rate=rate, seed=1))[:, :below] / rate
+
+    def energy(spectrum: np.ndarray) -> float:
+        return float(np.square(np.abs(spectrum)).sum())
+
+    usual, other, dry = spectrum(RATE, **wet), spectrum(rate, **wet), spectrum(RATE)
+    assert energy(usual - dry) > 1e-2 * energy(dry), "the effect is not heard"
+    # a tape interpolates between samples, and clicks lie on them
+    assert energy(other - usual) < (3e-3 if name in ("tape", "vinyl") else 1e-5) * energy(usual)
+
+
 def test_dry_is_the_sum_of_the_placed_stems() -> None:
     plan = planned("ambient", 1, effects=DRY)
     stems = {role: stem * 0.2 for role, stem in played(plan).items()}
@@ -221,6 +253,20 @@ def test_echoes_come_in_time_on_alternate_sides_and_die_away() -> None:
     assert np.abs(heard).sum() == pytest.approx(sum(np.abs(echo).sum() for echo in echoes) + 1.91 / 16, rel=0.1)
     highs = [np.abs(np.fft.rfft(echo.sum(0)))[-3] / echo.sum() for echo in echoes]
     assert all(later < sooner for sooner, later in zip(highs, highs[1:], strict=False))
+
+
+@pytest.mark.parametrize("taps", [1, 253, 8192, 8193, 16385, 40000])
+def test_convolution_of_pieces_is_that_of_the_whole(taps: int) -> None:
+    rng = np.random.default_rng(taps)
+    sound, impulse = (rng.standard_normal((2, count)).astype(np.float32) for count in (30000, taps))
+    spectra = (np.fft.rfft(part.astype(float), 1 << 17) for part in (sound, impulse))
+    wanted = np.fft.irfft(np.multiply(*spectra), 1 << 17)
+    heard = Convolver(impulse)
+    pieces = [heard(part) for part in np.split(sound, [0, 1, 3000, 9000], 1)]
+    atol = 1e-5 * float(np.abs(wanted).max())
+    np.testing.assert_allclose(np.concatenate(pieces, 1), wanted[:, :30000], atol=atol)
+    np.testing.assert_allclose(heard(np.zeros((2, taps - 1), np.float32)), wanted[:, 30000:][:, : taps - 1], atol=atol)
+    assert not heard.ringing.any() or np.abs(heard.ringing).max() < atol
 
 
 @pytest.mark.parametrize("cuts", [[1, 2, 5000, 5001, 20000], [3600], []])
