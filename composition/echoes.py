@@ -101,7 +101,7 @@ def _swing(hz: float, time: np.ndarray) -> np.ndarray:
 def _duller(sample_rate: int) -> np.ndarray:
     """Taps of the filter that an echo goes through, an odd number of them: a raised cosine that ends at DULL_HZ.
 
-    At twice DULL_HZ a second they are 1/4, 1/2, 1/4; at higher rates what lies between those.
+    At twice DULL_HZ a second, and below, they are 1/4, 1/2, 1/4; at higher rates what lies between those.
     """
     times = max(1.0, sample_rate / (2 * DULL_HZ))
     reach = math.ceil(1 if times == 1 else 3 * times)

@@ -1,6 +1,7 @@
-"""What happens to a mix after the players: reverb, tape, vinyl, drive, filters, width, a limiter.
+"""What happens to a mix after the players: reverb, tape, vinyl, drive, filters, width, a fade, a limiter.
 
-All take and return [2, L] float32, know no torch, and draw what is random from a seed.
+Sound is [2, L] float32. What is random is drawn from a seed. From 24 kHz up, what is below 12 kHz is the same at every
+sample rate. Knows no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ import numpy as np
 from ..audio import limit
 from .convolution import Convolver, convolve
 
-__all__ = ["Reverb", "drive", "high_shelf", "limiter", "low_pass", "reach", "tape", "vinyl", "widen"]
+__all__ = [
+    "Reverb",
+    "drive",
+    "fade_out",
+    "high_shelf",
+    "limiter",
+    "low_pass",
+    "reach",
+    "slowly",
+    "tape",
+    "vinyl",
+    "widen",
+]
 
 NOISE_RATE = 24000  # Hz that noise is drawn at; below half of it, it is the same at every sample rate
 DARK_HZ = 1500.0  # above which a reverb's late reflections lose 6 dB an octave
@@ -77,7 +90,7 @@ class Reverb:
 
 
 def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float) -> np.ndarray:
-    """Linear-phase low-pass by a windowed sinc, its delay taken out; -6 dB at `cutoff_hz`."""
+    """Linear-phase low-pass by a windowed sinc, its delay taken out; -6 dB at `cutoff_hz`, from 300 Hz up."""
     if cutoff_hz >= sample_rate / 2:
         return sound
     half = _half(sample_rate)
@@ -88,7 +101,7 @@ def low_pass(sound: np.ndarray, *, sample_rate: int, cutoff_hz: float) -> np.nda
 
 
 def _half(sample_rate: int) -> int:
-    """Samples that a low-pass hears on either side: 2.6 ms, so that it is as steep at every rate."""
+    """Samples that a low-pass hears on either side: 2.6 ms, so that it is as steep at every rate from 24 kHz up."""
     return max(63, round(63 * sample_rate / 24000))
 
 
@@ -143,9 +156,9 @@ def slowly(curve: Callable[[np.ndarray], np.ndarray], *, sample_rate: int, start
 
 def vinyl(sound: np.ndarray, *, sample_rate: int, amount: float, seed: int = 0, start: int = 0) -> np.ndarray:
     """Add the sound of a record: crackle, a little hiss and rumble; `amount` 0 (off) to 1. `start` as for `tape`."""
-    if not amount:
-        return sound
     length = sound.shape[1]
+    if not amount or not length:
+        return sound
     first, last = start // sample_rate, (start + length - 1) // sample_rate  # seconds; each draws its own crackle
     noise = [_surface(sample_rate, 14 * amount, seed, second) for second in range(first, last + 1)]
     offset = start - first * sample_rate

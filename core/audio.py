@@ -153,7 +153,7 @@ class Waveform:
     def loudness(self) -> float:
         """Integrated loudness in LUFS; -inf for silence.
 
-        Sound shorter than 0.4 s, the block of the standard, is measured as if it were repeated.
+        Sound shorter than two blocks of the standard, 0.8 s, is measured as if it were repeated.
 
         Source: ITU-R BS.1770-4; of more than two channels by torchaudio, which weighs those behind.
         """
@@ -166,8 +166,9 @@ class Waveform:
         if self.channels <= 2:
             from .loudness import LoudnessMeter
 
-            meter = LoudnessMeter(self.sample_rate)
-            meter.add(samples)
+            meter, step = LoudnessMeter(self.sample_rate), 10 * self.sample_rate
+            for start in range(0, samples.shape[1], step):
+                meter.add(samples[:, start : start + step])
             return meter.lufs
         import torch
         import torchaudio.functional

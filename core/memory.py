@@ -17,8 +17,8 @@ def keep_freed() -> bool:
     """Let the process keep what it frees, for the next array; return whether it now does.
 
     By default glibc gives an array of some hundred kilobytes back to the system when it is freed, and the next one is
-    mapped anew and cleared page by page: a third of the time of a reverb goes there. Environment variables of the user
-    (MALLOC_..., GLIBC_TUNABLES) stand, and other C libraries are left alone.
+    mapped anew and cleared page by page: a third of the time of a mix went there. Environment variables of the user
+    (MALLOC_..., GLIBC_TUNABLES, LD_PRELOAD) stand, and other C libraries are left alone.
 
     Source: mallopt(3).
     """

@@ -45,7 +45,7 @@ class Size:
 SIZES = {
     "tiny": Size(2, 2, 2, (1, 2), 0, 2, 1, 2, seconds=4.0),  # says nothing of a model; shows that all runs
     "quick": Size(24, 32, 16, (4, 4), 1, 6, 8, 12),
-    "full": Size(48, 200, 64, (8, 23), 6, 24, 32, 200),
+    "full": Size(48, 200, 64, (8, 23), 6, 24, 48, 200),
 }
 
 

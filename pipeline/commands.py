@@ -85,13 +85,22 @@ def generate(options: Mapping[str, Any]) -> None:
     pipeline = load(options["model"], **{name: options[name] for name in PLAYER})
     if options["stems"] and not pipeline.has_stems:
         raise ConfigError(f"{pipeline.name} plays one mix, so --stems has no effect. Leave it out, or use etude.")
-    if params.duration is not None and params.duration > LONG and not options["stems"] and not params.as_mix:
+    if not options["stems"] and not params.as_mix and _is_long(pipeline, prompt, given, params):
         return generate_long(pipeline, prompt, given, params, targets, options["as_json"])
     with progress_bar("playing") as progress:
         made = pipeline.generate(prompt, progress=progress, **given)
     pieces = [made] if isinstance(made, Generation) else list(made)
     paths = [write_generation(*job) for job in zip(pieces, targets, stems, strict=True)]
     report([sidecar.generation_facts(*job) for job in zip(pieces, paths, strict=True)], paths, options["as_json"])
+
+
+def _is_long(pipeline: Pipeline, prompt: str, given: Mapping[str, Any], params: GenerationParams) -> bool:
+    """Whether any of the pieces is; where bars decide that, their tempo does."""
+    if params.duration is not None:
+        return params.duration > LONG
+    one = {**given, "num_samples": None, "loudness": None}
+    streams = (pipeline.stream(prompt, **{**one, "seed": seed}) for seed in params.seeds)
+    return any(stream.length > LONG * stream.sample_rate for stream in streams)
 
 
 def generate_long(
@@ -186,7 +195,7 @@ def read_loudness(text: str | None) -> float | str | None:
 def check_player(options: Mapping[str, Any]) -> None:
     """Raise ConfigError unless device, precision and executor are spelt like one; what is there, `load` knows."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options["device"]):
-        raise ConfigError(f"--device is '{options['device']}'; it must be auto, cpu, cuda, cuda:N or mps.")
+        raise ConfigError(f"--device is '{options['device']}'; it must be auto, cpu, cuda or cuda:N.")
     for name, known in (("precision", PRECISIONS), ("executor", EXECUTORS)):
         if options[name] not in known:
             raise UnknownNameError(name, options[name], known)

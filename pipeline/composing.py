@@ -26,6 +26,8 @@ from .params import GenerationParams, check_prompt
 
 __all__ = ["compose", "make_plan"]
 
+SAMPLE_RATE = 48000  # Hz that a SoundFont is played at
+
 
 def compose(options: Mapping[str, Any]) -> None:
     """Compose a prompt and write sound, sidecar and whatever else was asked for."""
@@ -42,7 +44,7 @@ def compose(options: Mapping[str, Any]) -> None:
     others = [path for path in (options["midi"], options["plan"]) if path]
     _check_others(others, target, inputs, overwrite=options["overwrite"])
     stem_files = stem_paths(options["stems"], overwrite=options["overwrite"]) if options["stems"] else {}
-    renderer = Renderer(options["soundfont"])
+    renderer = Renderer(options["soundfont"], SAMPLE_RATE)
 
     clock = time.perf_counter()
     plan = make_plan(prompt, params)

@@ -27,7 +27,7 @@ class Generation:
     prompt: str
     waveform: Waveform  # the mix, [2, L]
     codes: dict[str, Tensor]  # role -> [K, T] int64
-    stems: dict[str, Waveform]  # role -> what the codec decoded; they sum to the mix before effects
+    stems: dict[str, Waveform]  # role -> [2, L], at its level and place; they sum to the mix before effects
     seed: int
     plan: MusicalPlan | None  # None: nobody wrote one
     params: GenerationParams

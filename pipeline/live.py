@@ -82,7 +82,8 @@ class Live:
         Args:
             prompt: what shall be different, in words ("faster, with drums"), or another style.
             plan: what to play from then on; its bars must fit into the rest.
-            wishes: of tempo, key, meter, style, chords, sections, instruments and without, as for `generate`.
+            wishes: of tempo, key, meter, style, mood, chords, sections, instruments, without, rubato and ritardando, as
+                for `generate`.
 
         Returns:
             The second of the piece from which it holds. What was made before it stays as it is.

@@ -57,6 +57,7 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     if executor == "graph" and precision == "auto":
         precision = "bf16" if place.type == "cuda" else "fp32"
     if is_musicgen:
+        keep_freed()
         return _load_musicgen(folder, name, precision, executor, place)
     pipeline = _load_etude(folder, precision, executor, place)
     # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors

@@ -82,7 +82,9 @@ def _write(
     sound: Iterator[np.ndarray] = (block * np.float32(gain) for block in _blocks(raw, stream.channels, BLOCK * rate))
     if loudness != "none":
         look = round(LIMITER * rate)
-        sound = blockwise(sound, partial(_limited, sample_rate=rate), past=look, future=look, align=rate)
+        sound = blockwise(
+            sound, partial(_limited, sample_rate=rate), past=look, future=look, align=max(1, rate // 1000)
+        )  # its steps
     container, subtype = FORMATS[format]
     try:
         with soundfile.SoundFile(path, "w", rate, stream.channels, format=container, subtype=subtype) as file:

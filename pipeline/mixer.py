@@ -66,7 +66,7 @@ def mix(
     Args:
         stems: role -> [1 or 2, L] float32.
         tracks: level, pan and reverb send of each role that plays.
-        effects: the style's effects block; a value that is missing or 0 means off.
+        effects: as `style_of` gives them; a value that is missing or 0 means off.
         sample_rate: Hz.
         seed: of the reverb's tail and the vinyl's crackle.
 

@@ -21,7 +21,8 @@ class Room:
     """What is added to a mix that comes piece by piece.
 
     Args:
-        effects: of the plan; a value that is missing or 0 means off.
+        effects: as `style_of` gives them; a value that is missing or 0 means off. With `delay` go `delay_seconds` and
+            `delay_feedback`.
         sample_rate: Hz.
         seed: of the reverb's tail.
         start: sample of the piece that the first piece of sound begins with.

@@ -48,8 +48,8 @@ class SoundStream:
         Args:
             prompt: what shall be different, in words: "now with drums, faster". What it does not say stays; a prompt
                 that names another style brings that style's tempo and players.
-            wishes: tempo, key, meter, style, mood, chords, sections, instruments or without, as for `generate`; or a
-                whole `plan` for the rest of the piece.
+            wishes: tempo, key, meter, style, mood, chords, sections, instruments, without, rubato or ritardando, as for
+                `generate`; or a whole `plan` for the rest of the piece.
 
         Returns:
             The second of the piece from which it holds: a bar line after everything that was made by now.

@@ -163,7 +163,7 @@ class FakeRay:
 
 
 def loaded(sha256: str = "ab", host: str = "here", slots: int = 1) -> Loaded:
-    return Loaded(sha256, "fp32", "native", "1", 1, host, (), slots)
+    return Loaded(sha256, "ef" * 8, "fp32", "native", "1", 1, host, (), slots)
 
 
 def crew(ray: FakeRay, count: int = 2) -> Crew:

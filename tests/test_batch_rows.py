@@ -17,7 +17,7 @@ from gen_audio.pipeline.batch.items import Item, Reader
 from gen_audio.pipeline.batch.manifest import Row, open_manifest
 from gen_audio.pipeline.params import GenerationParams
 
-MODEL = {"sha256": "ab" * 32, "precision": "fp32", "executor": "native"}
+MODEL = {"sha256": "ab" * 32, "settings": "ef" * 8, "precision": "fp32", "executor": "native"}
 
 
 def items(values: dict[str, Any], **options: Any) -> list[Item]:
@@ -196,8 +196,9 @@ def test_the_address_knows_parameters_and_not_how_they_are_written() -> None:
     rows = [{}, {"duration": 10}, {"tempo": 90}, {"seed": 1}, {"id": "x"}, {"loudness": "peak"}, {"prompt": "b"}]
     assert len({address({"prompt": "a", **row}) for row in rows}) == len(rows)
     content = items({"prompt": "a"})[0].content
-    models = [MODEL, {**MODEL, "sha256": "cd" * 32}, {**MODEL, "precision": "int8"}, {**MODEL, "executor": "graph"}]
-    assert len({identity.address(content, model) for model in models}) == 4
+    changes = ({"sha256": "cd" * 32}, {"settings": "01" * 8}, {"precision": "int8"}, {"executor": "graph"})
+    models = [MODEL, *({**MODEL, **change} for change in changes)]
+    assert len({identity.address(content, model) for model in models}) == 5
 
 
 def test_a_recording_counts_by_what_it_holds(tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ import pytest
 import torch
 from gen_audio.composition.arranger import arrange
 from gen_audio.composition.planner import Attributes, Constraints, plan_music
+from gen_audio.config import load_config
 from gen_audio.pipeline import checkpoint
 from gen_audio.pipeline.pipeline import Pipeline
+from gen_audio.training import export
 
 LIMIT = 32 * 2**20  # bytes of a release
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,19 @@ def test_embedded_weights_are_whole_and_small() -> None:
     assert sum(path.stat().st_size for path in files) <= LIMIT
     assert checkpoint.sha256(folder / "model.safetensors") == checkpoint.read_config(folder)["sha256"]
     assert "@@" not in (folder / "README.md").read_text()
+
+
+def test_its_parts_put_together_again_are_the_model(etude: Pipeline, tmp_path: Path) -> None:
+    etude.heads.save(tmp_path / "attributes.safetensors")
+    asked = load_config(ROOT / "configs" / "export_etude.yaml")
+    asked |= {"codec_weights": "etude", "lm_weights": "etude", "lm_config": str(ROOT / "configs" / "train_lm.yaml")}
+    asked["attributes"] = str(tmp_path / "attributes.safetensors")
+    export.train(asked, tmp_path / "again")
+    one, other = (checkpoint.read_config(checkpoint.find_folder(name)) for name in ("etude", str(tmp_path / "again")))
+    assert {**one, "sha256": ""} == {**other, "sha256": ""}
+    assert gen_audio.load(str(tmp_path / "again")).sample_rate == 48000
+    export.train({**asked, "highs": None}, tmp_path / "low")
+    assert gen_audio.load(str(tmp_path / "low")).sample_rate == 24000
 
 
 def test_length_is_exact_and_sound_is_sound(piece: Any) -> None:

@@ -22,7 +22,8 @@ def train(config: dict[str, Any], out: Path) -> None:
     """Write `config.yaml` and `model.safetensors` of a model.
 
     Keys of config: name, licence, codec, codec_weights, lm_config (the YAML that the performer was trained with),
-    lm_weights, attributes (file that the attribute stage wrote), sampling, int8 (prefixes of tensors stored as int8).
+    lm_weights, attributes (file that the attribute stage wrote), sampling, highs (a model, name or folder, whose
+    fitted octave above the codec's band is taken over; null for none), int8 (prefixes of tensors stored as int8).
     Weights may also be those of a model: its name or folder.
 
     Raises:
@@ -54,6 +55,8 @@ def train(config: dict[str, Any], out: Path) -> None:
         "sampling": config["sampling"],
         "roles": {"stems": True, "mix": bool(recipe["role_weights"].get("mix"))},
     }
+    if config["highs"]:
+        model["highs"] = checkpoint.read_config(checkpoint.find_folder(config["highs"]))["highs"]
     checkpoint.save(out, model, tensors, int8=tuple(config["int8"]))
     size = (out / "model.safetensors").stat().st_size
     if size > LIMIT:

@@ -1,6 +1,6 @@
 """What an item is: a hash of everything that decides how it sounds, and the seed that follows from it.
 
-    content = prompt + parameters + id + number of the sample        address = content + model + SOUND_VERSION
+    content = prompt + parameters + id + number of the sample        address = content + player + SOUND_VERSION
 
 The same row has the same address in every run, process, shard and machine; a changed parameter makes another item.
 Parameters count as they were given: what is not given has a default, and a change of defaults raises SOUND_VERSION.
@@ -46,13 +46,20 @@ def seed(content: str) -> int:
 
 
 def of(pipeline: Pipeline) -> dict[str, str]:
-    """What tells one player from another: weights, and what rounds their products."""
-    return {"sha256": pipeline.sha256, "precision": pipeline.precision, "executor": pipeline.executor.name}
+    """What tells one player from another: weights, what stands beside them, and what rounds their products."""
+    settings = _digest([pipeline.config.get(name) for name in ("sampling", "highs")])[:16]
+    return {
+        "sha256": pipeline.sha256,
+        "settings": settings,
+        "precision": pipeline.precision,
+        "executor": pipeline.executor.name,
+    }
 
 
 def address(content: str, model: Mapping[str, str]) -> str:
     """The address, 16 hexadecimal digits, of an item played by a `model`, which is described as by `of`."""
-    return _digest([content, model["sha256"], model["precision"], model["executor"], SOUND_VERSION])[:16]
+    player = [model[name] for name in ("sha256", "settings", "precision", "executor")]
+    return _digest([content, *player, SOUND_VERSION])[:16]
 
 
 def decoded_address(source: str, levels: int | None, loudness: float | str) -> str:

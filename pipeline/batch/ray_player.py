@@ -29,6 +29,7 @@ class Loaded(NamedTuple):
     """What a worker plays with; all workers of a run must agree but for what begins with `host`."""
 
     sha256: str
+    settings: str
     precision: str
     executor: str
     version: str
@@ -40,11 +41,11 @@ class Loaded(NamedTuple):
     @property
     def model(self) -> dict[str, str]:
         """As `identity.of`."""
-        return {"sha256": self.sha256, "precision": self.precision, "executor": self.executor}
+        return dict(zip(self._fields[:4], self[:4], strict=True))
 
     def differs(self, other: Loaded) -> str:
         """The first thing that two workers do not share, or ""."""
-        for name, one, two in zip(self._fields[:5], self, other, strict=False):
+        for name, one, two in zip(self._fields[:6], self, other, strict=False):
             if one != two:
                 return f"{name} {one} on {self.host}, but {two} on {other.host}"
         return ""
@@ -82,16 +83,13 @@ class Player:
             return portable(error)
         finally:
             logging.getLogger("gen_audio").removeHandler(said)
-        player = identity.of(self.pipeline)
         return Loaded(
-            player["sha256"],
-            player["precision"],
-            player["executor"],
-            __version__,
-            identity.SOUND_VERSION,
-            socket.gethostname(),
-            tuple(said.lines),
-            self.pipeline.executor.slots,
+            **identity.of(self.pipeline),
+            version=__version__,
+            sound_version=identity.SOUND_VERSION,
+            host=socket.gethostname(),
+            said=tuple(said.lines),
+            slots=self.pipeline.executor.slots,
         )
 
     def make(self, item: Item) -> Finished | Exception | Fatal:
