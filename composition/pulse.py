@@ -1,5 +1,7 @@
 """How players mark the beat where nobody drums: chords struck again, an ostinato, a bass on one and three.
 
+Those whose notes have a clear attack are a little louder then.
+
 Knows what is played when a plan asks for it; whether it does, `pacing.py` decides.
 """
 
@@ -19,7 +21,12 @@ PARTS = {"chords": "comping", "colour": "colour", "bass": "bass"}  # role -> the
 SUSTAINED = {"chords": "block", "bass": "pattern"}  # who holds notes otherwise plays a pattern in this manner
 PLAIN = {"chords": ["X-x-X-x-"], "bass": ["1-1-5-1-"]}  # for a style that has no pattern which strikes every beat
 BROKEN = ["13231323"]  # the same, for arpeggios
-STROKES = frozenset({14, 47, *range(56, 64)})  # bells, timpani and brass strike once a bar; others play a figure
+STROKES = frozenset({14, 47, *range(56, 64)})  # bells, timpani and brass strike once a bar; others play a figure, and
+# brass where nobody in CLEAR marks the beat
+CLEAR = frozenset(
+    {*range(0, 16), *range(24, 40), *range(45, 48), *range(104, 116)}
+)  # struck and plucked: heard at once
+FORWARD = 5.0  # dB that those of them who mark the beat stand further forward; pads and bows alone blur it
 COMPOUND = {"chords": ["X-x-x-X-x-x-"], "bass": ["1-----1-----"]}  # in 6/8
 
 
@@ -42,20 +49,26 @@ def roles_for(instruments: Mapping[str, int], style: Style) -> tuple[str, ...]:
 
 
 def pulsing(style: Style, plan: MusicalPlan) -> Style:
-    """The style with other patterns for those who mark the beat in a plan; a pad repeats what it would have held."""
+    """The style with other patterns and levels for those who mark the beat in a plan; a pad repeats what it holds."""
     changes: dict[str, Any] = {
         PARTS[role]: {**getattr(style, PARTS[role]), **_manner(style, role, plan)}
         for role in plan.pulse
         if role in PARTS
     }
-    return replace(style, **changes)
+    louder = {
+        role: style.levels_db[role] + FORWARD
+        for role in plan.pulse
+        if plan.instruments.get(role) in CLEAR and role in style.levels_db
+    }
+    return replace(style, **changes, levels_db={**style.levels_db, **louder})
 
 
 def _manner(style: Style, role: str, plan: MusicalPlan) -> dict[str, Any]:
     """What changes in a role's part: as the style says, else its own patterns that strike every beat."""
     told = dict(style.pulse.get(role, {}))
     if role == "colour":
-        return {"kind": "downbeats" if plan.instruments.get(role) in STROKES else "pulse"}
+        strikes = plan.instruments.get(role) in STROKES and any(plan.instruments.get(r) in CLEAR for r in plan.pulse)
+        return {"kind": "downbeats" if strikes else "pulse"}
     own = getattr(style, PARTS[role])
     kind = told.get("style", SUSTAINED[role] if own["style"] == "sustain" else own["style"])
     steady = [pattern for pattern in told.get("patterns", own["patterns"]) if told or _strikes(pattern, plan.meter)]

@@ -11,7 +11,7 @@ from gen_audio.composition.arranger import arrange
 from gen_audio.composition.plan import MusicalPlan
 from gen_audio.composition.planner import Attributes, Constraints, plan_music
 from gen_audio.composition.prompt import parse_prompt
-from gen_audio.composition.pulse import beat_length, pulsing
+from gen_audio.composition.pulse import CLEAR, FORWARD, beat_length, pulsing
 from gen_audio.composition.revision import Wishes, read_wishes, revise
 from gen_audio.composition.score import Note
 from gen_audio.composition.style import check_style, load_style, style_names
@@ -122,6 +122,23 @@ def test_where_drums_are_taken_away_from_a_style_that_has_them_the_others_keep_t
     whole, less = compose("funk, 100 bpm"), compose("funk, 100 bpm", without=("drums",))
     assert less.pulse == () and "taken away" in less.decisions["pulse"]
     assert parts(less) == {role: notes for role, notes in parts(whole).items() if role != "drums"}
+
+
+def test_who_marks_the_beat_with_a_clear_attack_stands_further_forward() -> None:
+    plan = compose("ambient with harp and warm pad, 60 bpm")
+    quiet = replace(plan, pulse=())
+    levels, before = ({track.role: track.level_db for track in arrange(p).tracks} for p in (plan, quiet))
+    assert plan.instruments["colour"] == 46 and "pad" in plan.pulse
+    raised = {role: level - before[role] for role, level in levels.items() if level != before[role]}
+    assert raised == {role: FORWARD for role in plan.pulse if plan.instruments[role] in CLEAR} and "colour" in raised
+
+
+def test_brass_plays_a_figure_where_nobody_else_has_a_clear_attack() -> None:
+    slow, clear = compose("cinematic with choir, brass and strings, 84 bpm, no drums"), "cinematic with brass and piano"
+    assert slow.instruments["colour"] == 61 and struck(slow, "colour") > 0.9
+    other = compose(f"{clear}, 84 bpm, no drums")
+    assert other.instruments["chords"] in CLEAR and other.instruments["colour"] == 61
+    assert struck(other, "colour") < 0.4
 
 
 def test_a_pad_alone_swells_on_every_beat() -> None:
