@@ -38,9 +38,7 @@ class Delay:
         self.reach = len(self.taps) // 2  # samples on either side that an echo is made of
         self.count = max(4 * self.reach, round(seconds * sample_rate))
         self.feedback = np.float32(feedback)
-        self.line = np.zeros(
-            (2, self.count + self.reach), np.float32
-        )  # what echoes next: what was heard and its echoes
+        self.line = np.zeros((2, self.count + self.reach), np.float32)  # echoes next: what was heard, and its echoes
 
     def __call__(self, sound: np.ndarray) -> np.ndarray:
         heard = sound.mean(0) * SIDES

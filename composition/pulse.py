@@ -21,12 +21,10 @@ PARTS = {"chords": "comping", "colour": "colour", "bass": "bass"}  # role -> the
 SUSTAINED = {"chords": "block", "bass": "pattern"}  # who holds notes otherwise plays a pattern in this manner
 PLAIN = {"chords": ["X-x-X-x-"], "bass": ["1-1-5-1-"]}  # for a style that has no pattern which strikes every beat
 BROKEN = ["13231323"]  # the same, for arpeggios
-STROKES = frozenset({14, 47, *range(56, 64)})  # bells, timpani and brass strike once a bar; others play a figure, and
-# brass where nobody in CLEAR marks the beat
-CLEAR = frozenset(
-    {*range(0, 16), *range(24, 40), *range(45, 48), *range(104, 116)}
-)  # struck and plucked: heard at once
-FORWARD = 5.0  # dB that those of them who mark the beat stand further forward; pads and bows alone blur it
+# Bells, timpani and brass strike once a bar; others play a figure, and brass too where nobody in CLEAR marks the beat.
+STROKES = frozenset({14, 47, *range(56, 64)})
+CLEAR = frozenset({*range(16), *range(24, 40), *range(45, 48), *range(104, 116)})  # struck and plucked
+FORWARD = 5.0  # dB that those in CLEAR who mark the beat stand further forward; pads and bows alone blur it
 COMPOUND = {"chords": ["X-x-x-X-x-x-"], "bass": ["1-----1-----"]}  # in 6/8
 
 
