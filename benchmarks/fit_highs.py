@@ -49,8 +49,8 @@ def listen(folder: Path, pieces: int) -> Pairs:
                 codes = codec.encode(torch.from_numpy(low)[None], model.performer.lm.n_q)
                 with torch.inference_mode():
                     again = codec.decode(codes)[0, :, : low.shape[1]]
-                below = band_levels(spectrum_of(again), BANDS)[0].T
-                above = band_levels(spectrum_of(torch.from_numpy(full), 2) / 2, ABOVE)[0].T
+                below = band_levels(spectrum_of(again), BANDS)[0]
+                above = band_levels(spectrum_of(torch.from_numpy(full), 2) / 2, ABOVE)[0]
                 group = role if role in ("drums", "mix") else "other"
                 pairs[group].append((below, above[: len(below)]))
     return pairs

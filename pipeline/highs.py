@@ -53,16 +53,17 @@ class Highs:
         return extended
 
     def _extend(self, samples: np.ndarray, roles: Sequence[str]) -> np.ndarray:
-        spectrum = spectrum_of(torch.from_numpy(np.ascontiguousarray(samples)))  # [R, TOP + 1, frames]
+        spectrum = spectrum_of(torch.from_numpy(np.ascontiguousarray(samples)))  # [R, frames, TOP + 1]
         weights = torch.stack([self.levels.get(role, self.levels["other"]) for role in roles])
-        heard = band_levels(spectrum, BANDS)  # [R, bands, frames]
-        wanted = torch.einsum("rsb,rbt->rst", weights[..., :-1], heard) + weights[..., -1:]
-        given = heard[:, -2:].repeat(1, STEPS // 2, 1)
+        heard = band_levels(spectrum, BANDS)  # [R, frames, bands]
+        wanted = heard @ weights[..., :-1].transpose(1, 2) + weights[:, None, :, -1]
+        given = heard[..., -2:].repeat(1, 1, STEPS // 2)
         gain = 10 ** ((wanted - given).clamp(max=0.0) / 20)  # nothing above is louder than what it was copied from
-        gain = gain.repeat_interleave(STEP, 1)  # [R, bins, frames]
-        whole = spectrum.new_zeros(len(samples), SIZE + 1, spectrum.shape[-1])
-        whole[:, :TOP] = spectrum[:, :TOP]
-        whole[:, TOP : TOP + STEPS * STEP] = spectrum[:, TOP - 2 * STEP : TOP].repeat(1, STEPS // 2, 1) * gain
+        whole = spectrum.new_zeros(*spectrum.shape[:2], SIZE + 1)
+        whole[..., :TOP] = spectrum[..., :TOP]
+        source = spectrum[..., None, TOP - 2 * STEP : TOP].unflatten(-1, (2, STEP))  # [R, frames, 1, 2, STEP]
+        above = whole[..., TOP : TOP + STEPS * STEP].unflatten(-1, (STEPS // 2, 2, STEP))
+        torch.mul(source, gain.unflatten(-1, (STEPS // 2, 2))[..., None], out=above)
         return _overlap_add(whole, 2 * samples.shape[1])
 
     def extend_blocks(self, blocks: Iterable[np.ndarray], roles: Sequence[str]) -> Iterator[np.ndarray]:
@@ -76,14 +77,15 @@ class Highs:
 
 
 def band_levels(spectrum: Tensor, bands: Sequence[tuple[int, int]]) -> Tensor:
-    """Levels in dB of some bands of bins: [R, bins, frames] -> [R, bands, frames]."""
-    power = spectrum.real.square() + spectrum.imag.square()
-    return torch.stack([10 * (power[:, low:high].mean(1) + FLOOR).log10() for low, high in bands], 1)
+    """Levels in dB of some bands of bins: [R, frames, bins] -> [R, frames, bands]."""
+    parts = torch.view_as_real(spectrum)
+    means = [parts[..., low:high, :].square().sum((-2, -1)) / (high - low) for low, high in bands]
+    return 10 * (torch.stack(means, -1) + FLOOR).log10()
 
 
 def _overlap_add(spectrum: Tensor, length: int) -> np.ndarray:
-    """The inverse of `spectrum_of` at twice the rate, [R, bins, frames] -> [R, length]; faster than istft."""
-    frames = torch.fft.irfft(2 * spectrum.transpose(1, 2), 2 * SIZE) * _window(2)  # [R, frames, 2 * SIZE]
+    """The inverse of `spectrum_of` at twice the rate, [R, frames, bins] -> [R, length]; faster than istft."""
+    frames = torch.fft.irfft(spectrum, 2 * SIZE) * (2 * _window(2))  # [R, frames, 2 * SIZE]
     first, second = frames.split(SIZE, 2)  # halves; the second of a window sounds with the first of the next
     sound = second[:, :-1] + first[:, 1:]
     added: np.ndarray = sound.flatten(1)[:, :length].numpy()  # windows are centred: the first begins before the sound
@@ -91,9 +93,9 @@ def _overlap_add(spectrum: Tensor, length: int) -> np.ndarray:
 
 
 def spectrum_of(samples: Tensor, times: int = 1) -> Tensor:
-    """Windows of sound [R, n] -> [R, bins, frames]; `times` is that of the sound's rate over the codec's."""
+    """Windows of sound [R, n] -> [R, frames, bins]; `times` is that of the sound's rate over the codec's."""
     padded = torch.nn.functional.pad(samples, (HOP * times, 2 * HOP * times - samples.shape[-1] % (HOP * times)))
-    return torch.fft.rfft(padded.unfold(-1, SIZE * times, HOP * times) * _window(times)).transpose(1, 2)
+    return torch.fft.rfft(padded.unfold(-1, SIZE * times, HOP * times) * _window(times))
 
 
 @functools.cache
