@@ -280,7 +280,10 @@ def _exit_code(error: Exception) -> int:
 
 def main() -> None:
     """Entry point of the `gen-audio` script."""
-    # Autograd and OpenMP threads that spin against each other cost more than they give on few cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin against each other or another process cost more than they give on few cores; a microsecond or
+    # two, as long as from one small operation to the next, they may.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     gc.set_threshold(20_000, 20, 20)  # what the libraries make while they are read stays; looking for waste costs 0.5 s
     sys.exit(run())
