@@ -1,7 +1,7 @@
 """What happens to a mix after the players: reverb, tape, vinyl, drive, filters, width, a fade, a limiter.
 
-Sound is [2, L] float32. What is random is drawn from a seed. From 24 kHz up, what is below 12 kHz is the same at every
-sample rate. Knows no torch.
+Sound is [2, L] float32. What is random is drawn from a seed. From 24 kHz up, what they do below 12 kHz is the same at
+every sample rate, as near as samples allow. Knows no torch.
 """
 
 from __future__ import annotations

@@ -280,8 +280,8 @@ def _exit_code(error: Exception) -> int:
 
 def main() -> None:
     """Entry point of the `gen-audio` script."""
-    # Threads that spin against each other or another process cost more than they give on few cores; a microsecond or
-    # two, as long as from one small operation to the next, they may.
+    # Threads that spin against each other or another process cost more than they give on few cores; as long as it takes
+    # from one small operation to the next, they may.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

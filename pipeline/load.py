@@ -47,6 +47,7 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
         CheckpointError: weights that are missing, damaged or of another version, or a hub that cannot be reached.
         ConfigError: a device, precision or executor that cannot be used here.
     """
+    keep_freed()
     if executor == "graph" and device == "auto":
         device = "cuda"
     place, folder = find_device(device), checkpoint.find_folder(name)
@@ -57,13 +58,11 @@ def load(name: str = "etude", device: str = "auto", precision: str = "auto", exe
     if executor == "graph" and precision == "auto":
         precision = "bf16" if place.type == "cuda" else "fp32"
     if is_musicgen:
-        keep_freed()
         return _load_musicgen(folder, name, precision, executor, place)
     pipeline = _load_etude(folder, precision, executor, place)
     # Reads the text encoder now, so that nobody waits for it who waits for the first sound; and not before the tensors
     # of the file are gone, which would leave a hole of 40 MiB.
     pipeline.embed("music")
-    keep_freed()
     return pipeline
 
 

@@ -53,7 +53,9 @@ def test_the_meter_hears_nothing_in_silence_and_in_a_click() -> None:
 def test_limiting_block_by_block_is_limiting_the_whole(rate: int) -> None:
     samples = noise(6.0, rate, level=1.0)
     blocks: Iterator[np.ndarray] = iter(np.split(samples, [10, 30000, 30100, 90000], 1))
-    pieces = blockwise(blocks, lambda held, start: limit(held, rate), past=4410, future=4410, align=rate // 1000)
+    pieces = blockwise(
+        blocks, lambda held, start: limit(held, rate), past=rate // 10, future=rate // 10, align=rate // 1000
+    )
     np.testing.assert_allclose(np.concatenate(list(pieces), 1), limit(samples, rate), atol=1e-6)
     assert np.abs(samples).max() > 1.5
 
@@ -66,7 +68,7 @@ def stream_of(samples: np.ndarray, rate: int = 24000) -> SoundStream:
 
 
 @pytest.mark.parametrize("loudness", [-16.0, -9.0, "peak", "none"])
-@pytest.mark.parametrize(("format", "rate"), [("wav", 24000), ("flac", 44100), ("ogg", 24000)])
+@pytest.mark.parametrize(("format", "rate"), [("wav", 24000), ("flac", 24000), ("flac", 44100), ("ogg", 24000)])
 def test_a_file_has_the_level_that_normalise_would_give(loudness: Any, format: str, rate: int, tmp_path: Path) -> None:
     samples = noise(25.0, rate, level=0.15)
     target = Target.of(tmp_path / f"long.{format}")
