@@ -81,10 +81,8 @@ def _write(
     rate = stream.sample_rate
     sound: Iterator[np.ndarray] = (block * np.float32(gain) for block in _blocks(raw, stream.channels, BLOCK * rate))
     if loudness != "none":
-        look = round(LIMITER * rate)
-        sound = blockwise(
-            sound, partial(_limited, sample_rate=rate), past=look, future=look, align=max(1, rate // 1000)
-        )  # its steps
+        look, step = round(LIMITER * rate), max(1, rate // 1000)  # what the limiter hears, and its steps
+        sound = blockwise(sound, partial(_limited, sample_rate=rate), past=look, future=look, align=step)
     container, subtype = FORMATS[format]
     try:
         with soundfile.SoundFile(path, "w", rate, stream.channels, format=container, subtype=subtype) as file:
